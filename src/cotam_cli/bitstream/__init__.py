@@ -1,0 +1,19 @@
+"""Bytes of a .ctm file <-> frozen dataclasses, with all validation. No I/O, no pixels, no coding."""
+
+from cotam_cli.bitstream.chunks import Chunk, ChunkType, Container, Frame, FrameInfo, pack, parse
+from cotam_cli.bitstream.header import HEADER_SIZE, MAX_PIXELS, Header, pack_header, parse_header
+
+__all__ = [
+    "HEADER_SIZE",
+    "MAX_PIXELS",
+    "Chunk",
+    "ChunkType",
+    "Container",
+    "Frame",
+    "FrameInfo",
+    "Header",
+    "pack",
+    "pack_header",
+    "parse",
+    "parse_header",
+]
