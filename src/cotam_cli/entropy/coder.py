@@ -1,0 +1,125 @@
+"""Range coding of integer symbols with integer tables.
+
+The coder is constriction's range coder (32-bit words, 64-bit state, 24-bit probabilities). A table is a row of
+16-bit frequencies that sum to 65536, for the symbols -reach..reach and, last, an escape. Symbols of one table
+are coded together, so that a whole picture is a few dozen vectorised calls. docs/FORMAT.md says the same in
+terms of bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from cotam_cli.errors import FormatError
+
+PRECISION = 16  # bits of a table's frequencies
+CODER_PRECISION = 24  # bits of constriction's probabilities
+PREFIXES = 17  # Exp-Golomb prefixes 0..16: any int16 outside a table fits
+MIN_SYMBOL, MAX_SYMBOL = -32768, 32767
+
+Ints = NDArray[np.int32]
+
+
+def exact_model(frequencies: NDArray[np.int64]) -> constriction.stream.model.Categorical:
+    """A constriction model whose probabilities are exactly frequencies / 2^16.
+
+    Constriction gives each of n symbols one unit of 2^24 and shares out the other 2^24 - n in proportion to
+    floats. Asking for (256 f - 1) of 2^24 - n makes that share exact: all sums are integers below 2^24, which
+    float32 holds.
+    """
+    shares = (frequencies << (CODER_PRECISION - PRECISION)) - 1
+    return constriction.stream.model.Categorical(shares.astype(np.float32), perfect=False)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables that symbols are coded with: one for each scale index from 1, one for escapes' prefixes.
+
+    frequencies int64 [tables, symbols + 1]; unused symbols of a short table are cut by `reach`.
+    """
+
+    reach: NDArray[np.int64]  # [tables]: table k codes -reach[k]..reach[k], then escape
+    frequencies: tuple[NDArray[np.int64], ...]  # each [2 * reach + 2], sum 65536, all >= 1
+    prefix: NDArray[np.int64]  # [17], sum 65536
+    models: tuple[constriction.stream.model.Categorical, ...] = field(init=False, repr=False)
+    prefix_model: constriction.stream.model.Categorical = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "models", tuple(exact_model(f) for f in self.frequencies))
+        object.__setattr__(self, "prefix_model", exact_model(self.prefix))
+
+
+class Encoder:
+    """Writes groups of symbols; `finish` gives the payload."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        self.coder = constriction.stream.queue.RangeEncoder()
+
+    def group(self, table: int, symbols: Ints) -> None:
+        """Code int32 [n] symbols, all with one table; values outside it follow as escapes."""
+        reach = int(self.tables.reach[table])
+        outside = np.abs(symbols) > reach
+        index = np.where(outside, 2 * reach + 1, symbols + reach).astype(np.int32)
+        self.coder.encode(index, self.tables.models[table])
+        if outside.any():
+            self._escapes(symbols[outside].astype(np.int64), reach)
+
+    def _escapes(self, values: NDArray[np.int64], reach: int) -> None:
+        folded = 2 * (np.abs(values) - reach - 1) + (values < 0) + 1
+        prefix = np.frexp(folded.astype(np.float64))[1].astype(np.int32) - 1
+        self.coder.encode(prefix, self.tables.prefix_model)
+        for k in range(1, PREFIXES):
+            chosen = folded[prefix == k]
+            if chosen.size:
+                self.coder.encode((chosen - (1 << k)).astype(np.int32), constriction.stream.model.Uniform(1 << k))
+
+    def finish(self) -> bytes:
+        """The payload: 32-bit words, most significant byte first, without the zero bytes at its end."""
+        return self.coder.get_compressed().astype(">u4").tobytes().rstrip(b"\0")
+
+
+class Decoder:
+    """Reads what `Encoder` wrote, given the same tables and counts."""
+
+    def __init__(self, tables: Tables, payload: bytes) -> None:
+        if payload.endswith(b"\0"):
+            raise FormatError("a latents chunk ends in a zero byte, which no encoder writes; the file is damaged")
+        self.tables = tables
+        words = np.frombuffer(payload + b"\0" * (-len(payload) % 4), dtype=">u4").astype(np.uint32)
+        self.coder = constriction.stream.queue.RangeDecoder(words)
+
+    def group(self, table: int, count: int) -> Ints:
+        """int32 [count] symbols of one table. Raises FormatError when the payload holds no such symbols."""
+        reach = int(self.tables.reach[table])
+        index = self._decode(self.tables.models[table], count)
+        symbols = index - np.int32(reach)
+        outside = index == 2 * reach + 1
+        if outside.any():
+            symbols[outside] = self._escapes(int(outside.sum()), reach)
+        return symbols
+
+    def _escapes(self, count: int, reach: int) -> Ints:
+        prefix = self._decode(self.tables.prefix_model, count)
+        folded = np.ones(count, np.int64)
+        for k in range(1, PREFIXES):
+            chosen = prefix == k
+            if chosen.any():
+                rest = self._decode(constriction.stream.model.Uniform(1 << k), int(chosen.sum()))
+                folded[chosen] = rest.astype(np.int64) + (1 << k)
+        folded -= 1
+        values = (folded >> 1) + reach + 1
+        values = np.where(folded & 1, -values, values)
+        if values.min() < MIN_SYMBOL or values.max() > MAX_SYMBOL:
+            raise FormatError("an escaped latent is outside int16; the file is damaged, fetch it again")
+        return values.astype(np.int32)
+
+    def _decode(self, model: object, count: int) -> Ints:
+        try:
+            return np.asarray(self.coder.decode(model, count), dtype=np.int32)
+        except (AssertionError, ValueError) as error:
+            raise FormatError("the coded latents are damaged; fetch the file again") from error

@@ -1,0 +1,130 @@
+"""Everything of a model that lives between bytes and latents, as integers read from one file.
+
+`entropy.npz` holds the integer networks, the per-channel curves of the scale index, and the coder's tables.
+Nothing in it is a float, and nothing of it is computed at run time.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cotam_cli.entropy.coder import Tables
+from cotam_cli.entropy.integer_net import Block, Dense, Depthwise, HyperSynthesis, Parameters, prove_exact
+from cotam_cli.errors import ModelError
+
+QUALITY_UNIT = 4096
+T_MIDDLE = 18432  # quality 4.5 in 1/4096
+MIN_QUALITY, MAX_QUALITY = 4096, 32768
+SCALES = 64
+SKIP = 0  # the scale index of "certainly zero": not coded
+
+Arrays = Mapping[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Per-channel scale index as a quadratic in t; a, b, c int64 [channels] in 1/256 of an index."""
+
+    a: NDArray[np.int64]
+    b: NDArray[np.int64]
+    c: NDArray[np.int64]
+
+    def __call__(self, t: NDArray[np.int64]) -> NDArray[np.int64]:
+        """t [...] in 1/4096 -> [..., channels] in 1/256 of an index: a + floor((b t + c t2 + 2048) / 4096)."""
+        t = t[..., None]
+        return self.a + ((self.b * t + self.c * t_squared(t) + 2048) >> 12)
+
+
+@dataclass(frozen=True)
+class EntropyModel:
+    """Integer networks, curves and tables of one model."""
+
+    hyper_synthesis: HyperSynthesis
+    first_pass: Parameters
+    second_pass: Parameters
+    y_curve: Curve
+    z_curve: Curve
+    tables: Tables
+
+    @property
+    def latents(self) -> int:
+        return len(self.y_curve.a)
+
+    @property
+    def hyper(self) -> int:
+        return len(self.z_curve.a)
+
+
+def t_of_quality(quality: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Quality in 1/4096 (4096..32768) to t in 1/4096 (-4096..4096): floor((2 (q - 18432) + 3) / 7)."""
+    return (2 * (quality - T_MIDDLE) + 3) // 7
+
+
+def t_squared(t: NDArray[np.int64]) -> NDArray[np.int64]:
+    """t^2 in 1/4096, rounded half up."""
+    return (t * t + 2048) >> 12
+
+
+def load_entropy_model(data: bytes) -> EntropyModel:
+    """Read the bytes of `entropy.npz`. Raises ModelError when they are not a model's."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        model = EntropyModel(
+            hyper_synthesis=HyperSynthesis(
+                _dense(arrays, "hyper.first", leaky=True),
+                _dense(arrays, "hyper.second", leaky=True),
+                _block(arrays, "hyper.block"),
+                _dense(arrays, "hyper.third", leaky=True),
+                _block(arrays, "hyper.last"),
+            ),
+            first_pass=_parameters(arrays, "first"),
+            second_pass=_parameters(arrays, "second"),
+            y_curve=_curve(arrays, "y_curve"),
+            z_curve=_curve(arrays, "z_curve"),
+            tables=_tables(arrays),
+        )
+        for net in (model.hyper_synthesis, model.first_pass, model.second_pass):
+            prove_exact(net)
+    except (KeyError, ValueError, OSError, EOFError) as error:
+        raise ModelError(f"the model's entropy.npz is damaged ({error}); reinstall cotam-cli") from error
+    return model
+
+
+def _dense(arrays: Arrays, name: str, leaky: bool = False) -> Dense:
+    weight, bias, shift = (arrays[f"{name}.{part}"] for part in ("weight", "bias", "shift"))
+    return Dense(weight.astype(np.int16), bias.astype(np.int32), int(shift), leaky)
+
+
+def _block(arrays: Arrays, name: str) -> Block:
+    weight, bias, shift = (arrays[f"{name}.spatial.{part}"] for part in ("weight", "bias", "shift"))
+    spatial = Depthwise(weight.astype(np.int16), bias.astype(np.int32), int(shift))
+    return Block(spatial, _dense(arrays, f"{name}.up", leaky=True), _dense(arrays, f"{name}.down"))
+
+
+def _parameters(arrays: Arrays, name: str) -> Parameters:
+    block = _block(arrays, f"{name}.block") if f"{name}.block.up.weight" in arrays else None
+    stem = _dense(arrays, f"{name}.stem", leaky=True)
+    return Parameters(stem, block, _dense(arrays, f"{name}.mean"), _dense(arrays, f"{name}.scale"))
+
+
+def _curve(arrays: Arrays, name: str) -> Curve:
+    a, b, c = arrays[name].astype(np.int64)
+    return Curve(a, b, c)
+
+
+def _tables(arrays: Arrays) -> Tables:
+    """Tables are stored one after the other, each 2 * reach + 2 frequencies."""
+    reach = arrays["tables.reach"].astype(np.int64)
+    ends = np.cumsum(2 * reach + 2)
+    rows = tuple(np.split(arrays["tables.frequencies"].astype(np.int64), ends[:-1]))
+    prefix = arrays["tables.prefix"].astype(np.int64)
+    for row in (*rows, prefix):
+        if row.min() < 1 or row.sum() != 1 << 16:
+            raise ValueError("a frequency table does not sum to 65536")
+    return Tables(reach, rows, prefix)
