@@ -1,0 +1,29 @@
+"""cotam: an image codec for pictures that machines look at.
+
+    import cotam_cli
+    data = cotam_cli.encode("photo.png", quality=3)
+    picture = cotam_cli.decode(data)
+
+`encode`, `decode` and `info` are the whole face; everything raises `CotamError` for a user's mistake.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cotam_cli.errors import CotamError
+
+if TYPE_CHECKING:
+    from cotam_cli.api import FileInfo, decode, encode, info
+
+__version__ = "0.1.0"
+__all__ = ["CotamError", "FileInfo", "__version__", "decode", "encode", "info"]
+
+
+def __getattr__(name: str) -> object:
+    """Load the codec at first use: `cotam --help` and `info` need none of it."""
+    if name in ("encode", "decode", "info", "FileInfo"):
+        from cotam_cli import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

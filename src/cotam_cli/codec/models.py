@@ -1,0 +1,125 @@
+"""The models that this release ships: an allow-list, and their files with checksums.
+
+A model is a folder under `models/`: `manifest.json` (sizes, and the sha256 of every other file), the integer
+side (`entropy.npz`), the gains (`gains.npz`) and the float transforms (`*.onnx`). A file is read once, checked,
+and only when it is needed: decoding never loads the analysis.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cotam_cli.entropy.tables import EntropyModel, load_entropy_model
+from cotam_cli.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """One line of the allow-list (`models.json` beside this file)."""
+
+    id: int
+    name: str
+    since: str  # the first release that ships it
+    manifest_sha256: str
+
+
+@dataclass(frozen=True)
+class Gains:
+    """Per-channel quadratics in t of the natural logs of gain and of (1 / gain) at the decoder. float32 [3, latents]."""
+
+    gain: NDArray[np.float32]
+    regain: NDArray[np.float32]
+
+
+def records() -> tuple[ModelRecord, ...]:
+    """The allow-list, oldest first; the last one encodes."""
+    text = resources.files("cotam_cli.codec").joinpath("models.json").read_text()
+    return tuple(ModelRecord(**entry) for entry in json.loads(text))
+
+
+def models_folder() -> Path:
+    """Where model folders lie: inside an installed package, or at the top of a source checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "models"
+    return installed if installed.is_dir() else package.parents[1] / "models"
+
+
+class Model:
+    """One model's files, loaded as they are needed."""
+
+    def __init__(self, record: ModelRecord, folder: Path) -> None:
+        self.record = record
+        self.folder = folder
+        manifest = self._read("manifest.json", record.manifest_sha256)
+        self._sums: dict[str, str] = json.loads(manifest)["files"]
+
+    def _read(self, name: str, sha256: str) -> bytes:
+        path = self.folder / name
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ModelError(f"model file {path} is missing or unreadable; reinstall cotam-cli") from error
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise ModelError(f"model file {path} is damaged (wrong checksum); reinstall cotam-cli")
+        return data
+
+    def file(self, name: str) -> bytes:
+        """A checked file of this model. Raises ModelError when it is missing or altered."""
+        if name not in self._sums:
+            raise ModelError(f"model {self.record.name} has no {name}; reinstall cotam-cli")
+        return self._read(name, self._sums[name])
+
+    @cached_property
+    def entropy(self) -> EntropyModel:
+        return load_entropy_model(self.file("entropy.npz"))
+
+    @cached_property
+    def gains(self) -> Gains:
+        with np.load(io.BytesIO(self.file("gains.npz")), allow_pickle=False) as archive:
+            return Gains(archive["gain"], archive["regain"])
+
+    @cached_property
+    def analysis(self) -> onnxruntime.InferenceSession:
+        return _session(self.file("analysis.onnx"))
+
+    @cached_property
+    def hyper_analysis(self) -> onnxruntime.InferenceSession:
+        return _session(self.file("hyper.onnx"))
+
+    @cached_property
+    def synthesis(self) -> onnxruntime.InferenceSession:
+        return _session(self.file("synthesis.onnx"))
+
+
+def _session(data: bytes) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ModelError(f"onnxruntime cannot be loaded ({error}); reinstall it: pip install onnxruntime") from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+@lru_cache(maxsize=4)
+def load_model(model_id: int | None = None) -> Model:
+    """The model with this id, or the newest. Raises ModelError for an id that this release does not have."""
+    known = records()
+    record = known[-1] if model_id is None else next((r for r in known if r.id == model_id), None)
+    if record is None:
+        ids = ", ".join(f"{r.id} ({r.name})" for r in known)
+        raise ModelError(f"made with model {model_id}, which this release lacks (it has {ids}); upgrade cotam-cli")
+    return Model(record, models_folder() / record.name)

@@ -1,0 +1,77 @@
+"""The float transforms over pictures of any size: tiles with a halo as wide as the network sees, so that a
+tiled run gives what a whole run would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+TILE = 96  # latent positions a side: 1536 pixels, about 300 MB of activations
+HALO = 4  # latent positions: 64 pixels, more than any block's receptive field
+BLOCK = 16
+
+Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+
+class Tile(NamedTuple):
+    """One axis of a tile in latent positions: the part kept, and the part run."""
+
+    start: int
+    end: int
+    low: int
+    high: int
+
+    @property
+    def inner(self) -> slice:
+        return slice(self.start - self.low, self.end - self.low)
+
+
+def axis_tiles(size: int, tile: int = TILE, halo: int = HALO) -> list[Tile]:
+    """Even tiles over `size` positions, at most `tile` each."""
+    count = -(-size // tile)
+    edges = [round(k * size / count) for k in range(count + 1)]
+    return [Tile(a, b, max(0, a - halo), min(size, b + halo)) for a, b in zip(edges, edges[1:], strict=False)]
+
+
+def grid_tiles(rows: int, columns: int) -> Iterator[tuple[Tile, Tile]]:
+    """All tiles of a latent grid, row by row."""
+    for down in axis_tiles(rows):
+        for across in axis_tiles(columns):
+            yield down, across
+
+
+def run_analysis(session: onnxruntime.InferenceSession, pixels: Pixels, planes: Floats) -> Floats:
+    """pixels uint8 [16 rows, 16 columns, 3], planes float32 [1, rows, columns, 2] -> y [rows, columns, latents]."""
+    _, rows, columns, _ = planes.shape
+    y: Floats | None = None
+    for down, across in grid_tiles(rows, columns):
+        part = pixels[down.low * BLOCK : down.high * BLOCK, across.low * BLOCK : across.high * BLOCK]
+        plane = planes[:, down.low : down.high, across.low : across.high].repeat(2, 1).repeat(2, 2)
+        (result,) = session.run(None, {"pixels": np.ascontiguousarray(part[None]), "planes": plane})
+        if y is None:
+            y = np.empty((rows, columns, result.shape[-1]), np.float32)
+        y[down.start : down.end, across.start : across.end] = result[0, down.inner, across.inner]
+    assert y is not None
+    return y
+
+
+def run_synthesis(session: onnxruntime.InferenceSession, latents: Floats, planes: Floats) -> Pixels:
+    """latents float32 [rows, columns, latents], planes [1, rows, columns, 2] -> uint8 [16 rows, 16 columns, 3]."""
+    rows, columns, _ = latents.shape
+    pixels = np.empty((rows * BLOCK, columns * BLOCK, 3), np.uint8)
+    for down, across in grid_tiles(rows, columns):
+        part = latents[None, down.low : down.high, across.low : across.high]
+        plane = planes[:, down.low : down.high, across.low : across.high]
+        (result,) = session.run(None, {"latents": np.ascontiguousarray(part), "planes": np.ascontiguousarray(plane)})
+        rows_in = slice(down.inner.start * BLOCK, down.inner.stop * BLOCK)
+        columns_in = slice(across.inner.start * BLOCK, across.inner.stop * BLOCK)
+        target = pixels[down.start * BLOCK : down.end * BLOCK, across.start * BLOCK : across.end * BLOCK]
+        target[:] = result[0, rows_in, columns_in]
+    return pixels
