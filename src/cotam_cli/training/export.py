@@ -1,0 +1,110 @@
+"""From a training state to a model folder: ONNX transforms, integer networks, gains, manifest, allow-list."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cotam_cli.entropy.tables import load_entropy_model
+from cotam_cli.training.data import Pack
+from cotam_cli.training.graphs import analysis_graph, hyper_graph, synthesis_graph
+from cotam_cli.training.integers import calibrate, coder_tables, convert
+from cotam_cli.training.loop import quality_planes
+from cotam_cli.training.network import Codec, NetworkConfig
+
+CALIBRATION_CROPS = 64
+
+
+def load_codec(state: Mapping[str, Any]) -> Codec:
+    """The averaged network of a training state, ready to run."""
+    codec = Codec(NetworkConfig(**state["network"]))
+    codec.load_state_dict(state["average"])
+    return codec.eval().requires_grad_(False)
+
+
+def calibration_batches(pack: Pack, crops: int = CALIBRATION_CROPS) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Crops with quality planes over the whole range; the extremes come first."""
+    rng = random.Random(7)
+    batches = []
+    for k in range(0, crops, 4):
+        pixels = torch.from_numpy(pack.batch(rng, 4, 256)).float() / 255
+        plane, base = quality_planes(rng, 4, 16)
+        if k < 16:
+            plane, base = torch.full_like(plane, 1.0 - k % 8), torch.full_like(base, 1.0 - k % 8)
+        batches.append((pixels, plane.clamp(-1, 1), base.clamp(-1, 1)))
+    return batches
+
+
+def npz(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
+    """A compressed .npz with the same bytes for the same arrays (fixed order and dates)."""
+    import zipfile
+
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(arrays):
+            buffer = io.BytesIO()
+            np.lib.format.write_array(buffer, np.asarray(arrays[name], order="C"), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), buffer.getvalue(), zipfile.ZIP_DEFLATED)
+    return out.getvalue()
+
+
+def model_files(codec: Codec, pack: Pack) -> dict[str, bytes]:
+    """Every file of a model but the manifest. Raises ValueError when exactness cannot be proved."""
+    torch.manual_seed(0)
+    arrays = convert(codec, calibrate(codec, calibration_batches(pack)))
+    entropy = npz({**arrays, **coder_tables()})
+    load_entropy_model(entropy)  # proves the bound of every layer
+    gain = codec.log_gain.detach().numpy()
+    regain = (codec.log_regain - codec.log_gain).detach().numpy()
+    return {
+        "entropy.npz": entropy,
+        "gains.npz": npz({"gain": gain, "regain": regain}),
+        "analysis.onnx": analysis_graph(codec),
+        "hyper.onnx": hyper_graph(codec),
+        "synthesis.onnx": synthesis_graph(codec),
+    }
+
+
+def write_model(folder: Path, files: Mapping[str, bytes], facts: Mapping[str, object]) -> str:
+    """Write a model folder; returns the manifest's sha256."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    manifest = json.dumps({**facts, "files": sums}, indent=1).encode() + b"\n"
+    (folder / "manifest.json").write_bytes(manifest)
+    return hashlib.sha256(manifest).hexdigest()
+
+
+def allow(allow_list: Path, model_id: int, name: str, since: str, manifest_sha256: str) -> None:
+    """Add a model to the allow-list, or replace its line."""
+    entries = json.loads(allow_list.read_text()) if allow_list.exists() else []
+    entries = [entry for entry in entries if entry["id"] != model_id]
+    entries.append({"id": model_id, "name": name, "since": since, "manifest_sha256": manifest_sha256})
+    entries.sort(key=lambda entry: entry["id"])
+    allow_list.write_text(json.dumps(entries, indent=1) + "\n")
+
+
+def export(state: Mapping[str, Any], pack: Pack, models: Path, allow_list: Path, model_id: int, since: str) -> Path:
+    """Write models/ctm-ID and enter it in the allow-list."""
+    name = f"ctm-{model_id}"
+    facts = {
+        "name": name,
+        "id": model_id,
+        "network": state["network"],
+        "training": {key: state[key] for key in ("step", "crops", "loss")}
+        | {"core_hours": round(state["core_seconds"] / 3600, 2)},
+    }
+    digest = write_model(models / name, model_files(load_codec(state), pack), facts)
+    allow(allow_list, model_id, name, since, digest)
+    return models / name

@@ -1,0 +1,282 @@
+"""The training loop: constant learning rate with an average of the weights, resumable to the minute.
+
+The trunk never decays: a long run is stopped and continued at will, and `--decay` branches off a cooled-down
+copy for export. State on disk: `state.pt` (everything, float32, every few minutes) and, on request, one small
+half-precision file to carry a run elsewhere (`pack_state`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import signal
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cotam_cli.errors import CotamError
+from cotam_cli.training.data import Pack
+from cotam_cli.training.network import Codec, NetworkConfig, rate_distortion, shuffle_down, to_unit
+
+STATE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One run. Times in seconds, rates per step."""
+
+    pack: str
+    out: str
+    minutes: float = 60.0
+    batch: int = 8
+    crop: int = 192
+    optimiser: str = "muon"  # or adamw
+    rate: float = 1e-3  # AdamW's learning rate
+    muon_rate: float = 0.01
+    warmup: int = 300
+    decay_steps: int = 0  # > 0: cool down linearly to zero over this many steps, then stop
+    ema: float = 0.999
+    clip: float = 1.0
+    seed: int = 1
+    device: str = "cpu"
+    threads: int = 2
+    save_seconds: float = 240.0
+    log_every: int = 100
+
+
+def quality_planes(rng: random.Random, count: int, size: int) -> tuple[Tensor, Tensor]:
+    """Random quality planes in t, [count, 1, size, size], and each picture's base t, [count, 1, 1, 1].
+
+    The paper's families per cell (uniform, blocky cells, linear gradients), so that any later map just works.
+    """
+    base = torch.tensor([rng.uniform(-1, 1) for _ in range(count)]).view(-1, 1, 1, 1)
+    plane = base.expand(-1, 1, size, size).clone()
+    for k in range(count):
+        family = rng.random()
+        strength = rng.uniform(0.1, 0.5)
+        if 0.6 < family <= 0.9:
+            cell = rng.choice([1, 2, 4])
+            cells = -(-size // cell)
+            levels = torch.randint(-1, 2, (1, 1, cells, cells)).float()
+            levels = levels.repeat_interleave(cell, 2).repeat_interleave(cell, 3)
+            plane[k] += strength * levels[0, :, :size, :size]
+        elif family > 0.9:
+            ramp = torch.linspace(-1, 1, size)
+            ramp = ramp.view(1, 1, -1) if rng.random() < 0.5 else ramp.view(1, -1, 1)
+            plane[k] += strength * ramp * rng.choice([-1, 1])
+    return plane.clamp(-1, 1), base
+
+
+@torch.no_grad()
+def klt_statistics(pack: Pack, rng: random.Random, latents: int, crops: int = 1500) -> tuple[Tensor, Tensor]:
+    """KLT of 16x16 RGB patches in unit range: basis [768, latents] and standard deviations [latents]."""
+    total = torch.zeros(768, 768, dtype=torch.float64)
+    count = 0
+    for _ in range(crops // 10):
+        pixels = torch.from_numpy(pack.batch(rng, 10, 192)).float() / 255
+        patches = shuffle_down(to_unit(pixels), 16).permute(0, 2, 3, 1).reshape(-1, 768).double()
+        total += patches.T @ patches
+        count += len(patches)
+    values, vectors = torch.linalg.eigh(total / count)
+    order = values.argsort(descending=True)[:latents]
+    return vectors[:, order].float(), values[order].clamp_min(1e-8).sqrt().float()
+
+
+def make_optimisers(codec: Codec, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """Muon on the hidden matrices; AdamW on the rest. Curves move faster, linear paths slower."""
+    curves, linear, matrices, rest = [], [], [], []
+    for name, p in codec.named_parameters():
+        if name.split(".")[0] in ("log_gain", "log_regain", "y_prior", "z_prior"):
+            curves.append(p)
+        elif name.endswith("klt"):
+            linear.append(p)
+        elif p.ndim == 2 and config.optimiser == "muon" and ".head" not in name:
+            matrices.append(p)
+        else:
+            rest.append(p)
+    groups = [
+        {"params": rest, "lr": config.rate, "top": config.rate},
+        {"params": curves, "lr": 2 * config.rate, "top": 2 * config.rate, "weight_decay": 0.0},
+        {"params": linear, "lr": 0.1 * config.rate, "top": 0.1 * config.rate, "weight_decay": 0.0},
+    ]
+    optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01, fused=True)]
+    if matrices:
+        muon = torch.optim.Muon(
+            [{"params": matrices, "lr": config.muon_rate}], weight_decay=0.01, adjust_lr_fn="original", ns_steps=4
+        )
+        for group in muon.param_groups:
+            group["top"] = config.muon_rate
+        optimisers.append(muon)
+    return optimisers
+
+
+class Run:
+    """A training run: model, its average, optimisers, counters."""
+
+    def __init__(self, config: TrainConfig, network: NetworkConfig) -> None:
+        torch.set_num_threads(config.threads)
+        self.config = config
+        self.device = torch.device(config.device)
+        self.codec = Codec(network).to(self.device, memory_format=torch.channels_last)
+        self.average = Codec(network).to(self.device).requires_grad_(False)
+        self.optimisers = make_optimisers(self.codec, config)
+        self.step = 0
+        self.crops = 0
+        self.core_seconds = 0.0
+        self.loss = math.nan
+        self.decay_from = -1
+        self.stop = False
+
+    def start(self, pack: Pack) -> None:
+        """First step of a new run: the KLT of the training pictures."""
+        torch.manual_seed(self.config.seed)
+        self.codec.start_from_klt(*klt_statistics(pack, random.Random(self.config.seed), self.codec.config.latents))
+        self.average.load_state_dict(self.codec.state_dict())
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "version": STATE_VERSION,
+            "network": asdict(self.codec.config),
+            "codec": self.codec.state_dict(),
+            "average": self.average.state_dict(),
+            "optimisers": [o.state_dict() for o in self.optimisers],
+            "step": self.step,
+            "crops": self.crops,
+            "core_seconds": self.core_seconds,
+            "loss": self.loss,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        if state.get("version") != STATE_VERSION:
+            raise CotamError("this training state was written by another version; start a new run")
+        self.codec.load_state_dict(state["codec"], strict=True)
+        self.average.load_state_dict(state["average"], strict=True)
+        for optimiser, saved in zip(self.optimisers, state.get("optimisers", []), strict=False):
+            tops = [g["top"] for g in optimiser.param_groups]
+            optimiser.load_state_dict(saved)
+            for group, top in zip(optimiser.param_groups, tops, strict=True):
+                group["top"] = top
+        self.step, self.crops = state["step"], state["crops"]
+        self.core_seconds, self.loss = state["core_seconds"], state["loss"]
+
+    def save(self, path: Path) -> None:
+        part = path.with_suffix(".part")
+        torch.save(self.state(), part)
+        part.replace(path)
+
+    def set_rate(self) -> float:
+        """Warm-up, then constant; linear to zero once a cool-down was asked for. Returns the factor."""
+        factor = min(1.0, (self.step + 1) / self.config.warmup)
+        if self.config.decay_steps:
+            if self.decay_from < 0:
+                self.decay_from = self.step
+            factor *= max(0.0, 1 - (self.step - self.decay_from) / self.config.decay_steps)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["top"] * factor
+        return factor
+
+    def train_step(self, pixels: Tensor, plane: Tensor, base: Tensor) -> dict[str, float]:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            output = self.codec(pixels, plane, base)
+        loss = rate_distortion(output, pixels, plane)
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.codec.parameters(), self.config.clip)
+        if torch.isfinite(norm):
+            for optimiser in self.optimisers:
+                optimiser.step()
+        decay = min(self.config.ema, (self.step + 1) / (self.step + 20))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.codec.parameters()), 1 - decay)
+        bpp = (output.y_bits.mean() + output.z_bits.mean()).item() / 256
+        mse = (output.pixels.detach() - pixels).square().mean().item()
+        return {"loss": loss.item(), "bpp": bpp, "mse": mse * 255**2, "norm": float(norm)}
+
+    def train(self, pack: Pack) -> None:
+        """Train for the configured time, saving and logging as it goes. SIGTERM and SIGINT save and stop."""
+        config, out = self.config, Path(self.config.out)
+        out.mkdir(parents=True, exist_ok=True)
+        rng = random.Random(config.seed * 1_000_003 + self.step)
+        torch.manual_seed(config.seed * 1_000_003 + self.step)
+
+        def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
+            self.stop = True
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, ask_to_stop)
+        began = saved = time.monotonic()
+        cpu = time.process_time()
+        sums: dict[str, float] = {}
+        while not self.stop and time.monotonic() - began < config.minutes * 60:
+            if self.set_rate() == 0.0:
+                break
+            pixels = torch.from_numpy(pack.batch(rng, config.batch, config.crop)).to(self.device).float() / 255
+            pixels = pixels.to(memory_format=torch.channels_last)
+            plane, base = quality_planes(rng, config.batch, config.crop // 16)
+            figures = self.train_step(pixels, plane.to(self.device), base.to(self.device))
+            self.step += 1
+            self.crops += config.batch
+            for key, value in figures.items():
+                sums[key] = sums.get(key, 0.0) + value
+            if self.step % config.log_every == 0:
+                self.core_seconds += time.process_time() - cpu
+                cpu = time.process_time()
+                means = {key: value / config.log_every for key, value in sums.items()}
+                self.loss, sums = means["loss"], {}
+                record = {"step": self.step, "crops": self.crops, "core_h": round(self.core_seconds / 3600, 3)}
+                record |= {key: round(value, 5) for key, value in means.items()}
+                line = json.dumps(record)
+                print(line, flush=True)
+                with open(out / "log.jsonl", "a") as log:
+                    log.write(line + "\n")
+            if time.monotonic() - saved > config.save_seconds:
+                self.save(out / "state.pt")
+                saved = time.monotonic()
+        self.save(out / "state.pt")
+
+
+def resume_or_start(config: TrainConfig, network: NetworkConfig, carried: Path | None = None) -> Run:
+    """Continue from out/state.pt, else from a carried half-precision state, else start anew."""
+    run = Run(config, network)
+    state = Path(config.out) / "state.pt"
+    pack = Pack(Path(config.pack))
+    if state.exists():
+        run.load(torch.load(state, map_location=config.device, weights_only=True))
+    elif carried is not None and carried.exists():
+        run.load(unpack_state(carried))
+    else:
+        run.start(pack)
+    run.config = replace(config)
+    return run
+
+
+def pack_state(run_folder: Path, target: Path) -> None:
+    """Write the run's state in half precision: weights, average, Muon's momentum, counters (<= 25 MB)."""
+    state = torch.load(run_folder / "state.pt", map_location="cpu", weights_only=True)
+    torch.save(_cast(state, torch.float16), target)
+
+
+def unpack_state(source: Path) -> dict[str, Any]:
+    """A state written by `pack_state`, back in float32."""
+    return dict(_cast(torch.load(source, map_location="cpu", weights_only=True), torch.float32))
+
+
+def _cast(value: Any, dtype: torch.dtype) -> Any:
+    if isinstance(value, dict):
+        return {key: _cast(item, dtype) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_cast(item, dtype) for item in value]
+    if isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0:
+        return value.to(dtype)
+    return value
+
+
+__all__ = ["Run", "TrainConfig", "klt_statistics", "pack_state", "resume_or_start", "unpack_state"]

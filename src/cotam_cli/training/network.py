@@ -1,0 +1,337 @@
+"""The network while it is trained: a float picture codec with a rate estimate.
+
+One straight road: pixels -> analysis -> gains -> rounding -> synthesis, with a hyperprior and a
+two-pass (dual checkerboard) context that predict a mean and a scale for every latent.
+
+Shapes are NCHW. Pixels are scaled to about unit range (`to_unit`), `plane` is the quality of each latent
+position mapped from [1, 8] to t in [-1, 1], [n, 1, h/16, w/16].
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+PIXEL_SCALE = 4.0  # pixels 0..1 become -2..2: gated and residual blocks diverge on 0..255
+BLOCK = 16  # pixels per latent position, each way
+LEAK = 0.125  # a slope that an integer network does by a shift
+LAMBDA_LOW, LAMBDA_HIGH = 0.0004, 0.05  # of loss = lambda * 255^2 * MSE + bpp, at quality 1 and 8
+MIN_LOG_SCALE, MAX_LOG_SCALE = math.log(0.005), math.log(96.0)  # a floor of 0.04 cost 0.1 bpp of noise
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of the network; the defaults are the shipped model's."""
+
+    latents: int = 256
+    hyper: int = 96
+    width: int = 192
+    encoder_blocks: int = 3
+    decoder_blocks: int = 6
+    features: int = 128
+    context: int = 256
+
+
+def to_unit(pixels: Tensor) -> Tensor:
+    """Pixels 0..1 to the network's range."""
+    return (pixels - 0.5) * PIXEL_SCALE
+
+
+def from_unit(pixels: Tensor) -> Tensor:
+    """The network's range to pixels 0..1, not clipped."""
+    return pixels / PIXEL_SCALE + 0.5
+
+
+def t_of_quality(quality: Tensor | float) -> Tensor | float:
+    """Quality [1, 8] to t [-1, 1]."""
+    return (quality - 4.5) / 3.5
+
+
+def log_lambda(t: Tensor) -> Tensor:
+    """Natural log of the rate-distortion weight at t, log-spaced over the quality range."""
+    low, high = math.log(LAMBDA_LOW), math.log(LAMBDA_HIGH)
+    return (low + high) / 2 + t * (high - low) / 2
+
+
+def compand(x: Tensor) -> Tensor:
+    """Latents in symbol units, made small: slope 1 up to 4, 1/8 beyond (the integer path does the same)."""
+    inner = x.clamp(-4, 4)
+    return inner + (x - inner) * LEAK
+
+
+def quadratic(coefficients: Tensor, t: Tensor) -> Tensor:
+    """Per-channel curve a + b t + c t^2. coefficients [3, channels]; t [n, 1, h, w] -> [n, channels, h, w]."""
+    a, b, c = (k.view(1, -1, 1, 1) for k in coefficients)
+    return a + t * (b + t * c)
+
+
+def ste_round(x: Tensor) -> Tensor:
+    """Rounding with the gradient of the identity."""
+    return x + (torch.round(x) - x).detach()
+
+
+def logistic_bits(residual: Tensor, log_scale: Tensor) -> Tensor:
+    """Bits of the unit bin around `residual` under a zero-mean logistic.
+
+    In the log domain: log(s(a) - s(b)) = log s(a) + log s(-b) + log(1 - e^(b - a)), so that gradients pass
+    however unlikely the value.
+    """
+    inverse = torch.exp(-log_scale)
+    upper = (residual + 0.5) * inverse
+    lower = (residual - 0.5) * inverse
+    log_mass = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-inverse))
+    return log_mass * (-1 / math.log(2))
+
+
+def shuffle_down(x: Tensor, r: int) -> Tensor:
+    """Space to depth in channels-last order, [n, c, h, w] -> [n, r * r * c, h / r, w / r]; channel = (dy r + dx) c + k.
+
+    As `pixel_unshuffle`, but it keeps the c channels of a pixel together: ten times faster in channels_last.
+    """
+    n, c, h, w = x.shape
+    y = x.permute(0, 2, 3, 1).reshape(n, h // r, r, w // r, r, c).permute(0, 1, 3, 2, 4, 5)
+    return y.reshape(n, h // r, w // r, r * r * c).permute(0, 3, 1, 2)
+
+
+def shuffle_up(x: Tensor, r: int) -> Tensor:
+    """Depth to space, the inverse of `shuffle_down` (ONNX DepthToSpace, mode DCR)."""
+    n, c, h, w = x.shape
+    k = c // (r * r)
+    y = x.permute(0, 2, 3, 1).reshape(n, h, w, r, r, k).permute(0, 1, 3, 2, 4, 5)
+    return y.reshape(n, h * r, w * r, k).permute(0, 3, 1, 2)
+
+
+class Dense(nn.Module):
+    """1x1 convolution; its weight is a plain [out, in] matrix, as matrix optimisers want it."""
+
+    def __init__(self, inputs: int, outputs: int, gain: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) * (gain / math.sqrt(inputs)))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight[:, :, None, None], self.bias)
+
+
+class Depthwise(nn.Module):
+    """3x3 depthwise convolution, zero padding; starts as the identity plus a little noise."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        weight = torch.randn(channels, 1, 3, 3) * 0.1
+        weight[:, 0, 1, 1] += 1
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, padding=1, groups=self.weight.shape[0])
+
+
+class Block(nn.Module):
+    """Residual block: 3x3 depthwise, 1x1 up, leaky ReLU, 1x1 down (starts at zero)."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.spatial = Depthwise(channels)
+        self.up = Dense(channels, hidden, gain=1.4)
+        self.down = Dense(hidden, channels, gain=0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.down(F.leaky_relu(self.up(self.spatial(x)), LEAK))
+
+
+class Analysis(nn.Module):
+    """Pixels to latents: linear 16x16 transform (KLT start) plus a learned residual path at 1/8."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.klt = nn.Parameter(torch.zeros(config.latents, 3 * BLOCK * BLOCK))
+        self.stem = Dense(3 * 64 + 2, config.width)
+        self.blocks = nn.Sequential(*(Block(config.width, 2 * config.width) for _ in range(config.encoder_blocks)))
+        self.head = Dense(4 * config.width, config.latents, gain=0.0)
+
+    def forward(self, pixels: Tensor, plane: Tensor) -> Tensor:
+        with torch.autocast(pixels.device.type, enabled=False):
+            patches = shuffle_down(pixels.float(), BLOCK)
+            linear = F.conv2d(patches, self.klt[:, :, None, None])
+        t = F.interpolate(plane, scale_factor=2, mode="nearest")
+        x = self.stem(torch.cat([shuffle_down(pixels, 8), t, t * t], 1))
+        return linear + self.head(shuffle_down(self.blocks(x), 2))
+
+
+class Synthesis(nn.Module):
+    """Latents to pixels: the mirror of `Analysis`."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.klt = nn.Parameter(torch.zeros(3 * BLOCK * BLOCK, config.latents))
+        self.register_buffer("input_scale", torch.ones(config.latents))
+        self.stem = Dense(config.latents + 2, 4 * config.width)
+        self.blocks = nn.Sequential(*(Block(config.width, 2 * config.width) for _ in range(config.decoder_blocks)))
+        self.head = Dense(config.width, 3 * 64, gain=0.0)
+
+    def forward(self, latents: Tensor, plane: Tensor) -> Tensor:
+        with torch.autocast(latents.device.type, enabled=False):
+            linear = shuffle_up(F.conv2d(latents.float(), self.klt[:, :, None, None]), BLOCK)
+        scaled = latents * self.input_scale.view(1, -1, 1, 1)
+        x = self.stem(torch.cat([scaled, plane, plane * plane], 1))
+        return linear + shuffle_up(self.head(self.blocks(shuffle_up(x, 2))), 8)
+
+
+class HyperAnalysis(nn.Module):
+    """Gained latents at 1/16 to hyper latents at 1/64."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        c = config.features
+        self.first = Dense(config.latents, c)
+        self.second = Dense(4 * c, c)
+        self.block = Block(c, 2 * c)
+        self.head = Dense(4 * c, config.hyper)
+
+    def forward(self, gained: Tensor) -> Tensor:
+        x = F.leaky_relu(self.first(compand(gained)), LEAK)
+        x = F.leaky_relu(self.second(shuffle_down(x, 2)), LEAK)
+        return self.head(shuffle_down(self.block(x), 2))
+
+
+class HyperSynthesis(nn.Module):
+    """Hyper latents at 1/64 to features at 1/16. Runs as an integer network."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        c = config.features
+        self.first = Dense(config.hyper, 2 * c)
+        self.second = Dense(2 * c, 4 * c)
+        self.block = Block(c, 2 * c)
+        self.third = Dense(c, 4 * c)
+        self.last = Block(c, 2 * c)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = F.leaky_relu(self.first(compand(z)), LEAK)
+        x = self.block(shuffle_up(F.leaky_relu(self.second(x), LEAK), 2))
+        return self.last(shuffle_up(F.leaky_relu(self.third(x), LEAK), 2))
+
+
+class Parameters(nn.Module):
+    """Features, quality and (in the second pass) known latents to means and log scales. An integer network."""
+
+    def __init__(self, inputs: int, config: NetworkConfig, with_block: bool) -> None:
+        super().__init__()
+        c = config.context
+        self.stem = Dense(inputs, c)
+        self.block = Block(c, c) if with_block else None
+        self.head = Dense(c, 2 * config.latents, gain=0.0)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = F.leaky_relu(self.stem(x), LEAK)
+        if self.block is not None:
+            x = self.block(x)
+        with torch.autocast(x.device.type, enabled=False):
+            mean, log_scale = self.head(x.float()).chunk(2, 1)
+        return mean * 8, log_scale * 4  # both heads start at zero and have far to go
+
+
+@dataclass(frozen=True)
+class Output:
+    """What one pass through the codec gives. Bits are per latent position, [n, 1, h/16, w/16]."""
+
+    pixels: Tensor
+    y_bits: Tensor
+    z_bits: Tensor
+
+
+class Codec(nn.Module):
+    """The whole codec; `forward` is the training pass."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        m = config.latents
+        self.analysis = Analysis(config)
+        self.synthesis = Synthesis(config)
+        self.hyper_analysis = HyperAnalysis(config)
+        self.hyper_synthesis = HyperSynthesis(config)
+        self.first_pass = Parameters(config.features + 2, config, with_block=False)
+        self.second_pass = Parameters(config.features + m + 2, config, with_block=True)
+        self.log_gain = nn.Parameter(torch.zeros(3, m))
+        self.log_regain = nn.Parameter(torch.zeros(3, m))
+        self.y_prior = nn.Parameter(torch.zeros(3, m))
+        self.z_prior = nn.Parameter(torch.zeros(3, config.hyper))
+
+    @torch.no_grad()
+    def start_from_klt(self, basis: Tensor, sigma: Tensor) -> None:
+        """Make step 0 a working transform codec.
+
+        basis [768, latents] orthonormal over `shuffle_down` 16x16 patches in unit range, sigma [latents]
+        the standard deviations of its coefficients.
+        """
+        self.analysis.klt.copy_(basis.T)
+        self.synthesis.klt.copy_(basis)
+        self.synthesis.input_scale.copy_(1 / sigma)
+        # At high rate the best step of loss lambda MSE + bpp is sqrt(26 / lambda) in 0..255 units.
+        middle = 0.5 * (math.log(LAMBDA_LOW * LAMBDA_HIGH) / 2 - math.log(26)) + math.log(255 / PIXEL_SCALE)
+        slope = (math.log(LAMBDA_HIGH) - math.log(LAMBDA_LOW)) / 4
+        self.log_gain[0] = middle
+        self.log_gain[1] = slope
+        # sqrt(3)/pi: a logistic's scale from its standard deviation; the hyperprior narrows it further.
+        self.y_prior.copy_(self.log_gain)
+        self.y_prior[0] += torch.log(sigma * 0.55) - 0.7
+        self.z_prior[0] = math.log(0.5)
+
+    def first_mask(self, shape: torch.Size, device: torch.device) -> Tensor:
+        """1 where a latent is coded in the first pass: (row + column + channel) even."""
+        _, m, h, w = shape
+        parts = [torch.arange(k, device=device) for k in (m, h, w)]
+        return ((parts[0][:, None, None] + parts[1][:, None] + parts[2]) % 2 == 0).float()[None]
+
+    def quantise(self, gained: Tensor, mean: Tensor) -> Tensor:
+        return ste_round(gained - mean) + mean
+
+    def predict(self, features: Tensor, planes: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mean and log scale of every latent (log scale still without the per-channel prior)."""
+        if known is None:
+            return self.first_pass(torch.cat([features, planes], 1))
+        return self.second_pass(torch.cat([features, compand(known), planes], 1))
+
+    def forward(self, pixels: Tensor, plane: Tensor, base: Tensor) -> Output:
+        """pixels [n, 3, h, w] in 0..1, sides multiples of 64; plane t [n, 1, h/16, w/16]; base t [n, 1, 1, 1]."""
+        y = self.analysis(to_unit(pixels), plane)
+        gained = y.float() * torch.exp(quadratic(self.log_gain, plane))
+        z = self.hyper_analysis(gained).float()
+        z_scale = quadratic(self.z_prior, base.expand(-1, 1, z.shape[2], z.shape[3]))
+        z_bits = logistic_bits(z + torch.rand_like(z) - 0.5, z_scale.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE))
+        features = self.hyper_synthesis(ste_round(z))
+        planes = torch.cat([plane, plane * plane], 1)
+        prior = quadratic(self.y_prior, plane)
+        mask = self.first_mask(y.shape, y.device)
+
+        mean1, scale1 = self.predict(features, planes, None)
+        known = self.quantise(gained, mean1) * mask
+        mean2, scale2 = self.predict(features, planes, known)
+        mean = mean1 * mask + mean2 * (1 - mask)
+        log_scale = (prior + scale1 * mask + scale2 * (1 - mask)).clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
+
+        y_bits = logistic_bits(gained - mean + torch.rand_like(gained) - 0.5, log_scale).sum(1, keepdim=True)
+        rounded = self.quantise(gained, mean)
+        latents = rounded * torch.exp(quadratic(self.log_regain - self.log_gain, plane))
+        decoded = from_unit(self.synthesis(latents, plane))
+        z_share = F.interpolate(z_bits.sum(1, keepdim=True) / 16, scale_factor=4, mode="nearest")
+        return Output(decoded, y_bits, z_share)
+
+
+def rate_distortion(output: Output, pixels: Tensor, plane: Tensor) -> Tensor:
+    """Mean over latent positions of (lambda * 255^2 * MSE + bpp) / sqrt(lambda / lambda at the middle).
+
+    The division keeps any one quality from dominating: rate and weighted distortion both grow about as
+    sqrt(lambda).
+    """
+    squared = (output.pixels - pixels).square().mean(1, keepdim=True) * (255.0**2)
+    distortion = F.avg_pool2d(squared, BLOCK)
+    weight = torch.exp(-0.5 * (log_lambda(plane) - log_lambda(torch.zeros(()))))
+    bpp = (output.y_bits + output.z_bits) / BLOCK**2
+    return (weight * (torch.exp(log_lambda(plane)) * distortion + bpp)).mean()
