@@ -1,0 +1,206 @@
+"""Picture files to uint8 sRGB pixels, for every mode that Pillow delivers.
+
+| what comes in                     | what goes out                                                      |
+|-----------------------------------|--------------------------------------------------------------------|
+| RGB, RGBX                         | as it is                                                           |
+| grey (L, LA), 1-bit               | three equal channels; 1-bit gives 0 and 255                        |
+| palette (P, PA)                   | its colours                                                        |
+| RGBA, LA, PA, RGBa, La, tRNS      | flattened onto `background`, white if not told; rounded to nearest |
+| 16-bit grey (I;16, I;16L, I;16B)  | v / 257, rounded to nearest, never clipped                         |
+| 32-bit integers (I)               | read as 16-bit grey; a value outside 0..65535 is an error          |
+| floats (F)                        | an error: nothing says which value is white                        |
+| 16-bit RGB and RGBA               | the 8 bits that Pillow delivers: of PNG and TIFF the upper byte    |
+| CMYK                              | through its ICC profile; without one, Pillow's plain formula       |
+|                                   | (Adobe's inverted CMYK JPEGs are turned right by Pillow)           |
+| LAB                               | CIE L*a*b* (D50) to sRGB                                           |
+| YCbCr, HSV                        | Pillow's plain formula                                             |
+| embedded ICC profile              | converted to sRGB, perceptual intent, 8 bits; one that is broken,  |
+|                                   | or of another colour space than the picture, is ignored            |
+| PNG gamma, chromaticities, cICP   | ignored, as Pillow does not apply them                             |
+| EXIF orientation                  | applied; broken EXIF is ignored                                    |
+| animation or several pages        | the first (`from_pillow`: the frame at which the image stands)     |
+| EPS                               | an error: Pillow would start Ghostscript on it                     |
+| over 65535 on a side, over 2^28   | an error, before any pixel is decoded                              |
+| pixels or Pillow's own limit      |                                                                    |
+
+The transparent colour (tRNS) of a grey PNG of 2 or 4 bits, or of an RGB one of 16, is compared as Pillow
+compares it, which may match nothing.
+"""
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+
+from cotam_cli.errors import ImageError
+from cotam_cli.images.picture import Picture, check_size
+
+__all__ = ["Picture", "from_pillow", "read_picture"]
+
+Colour: TypeAlias = tuple[int, int, int]
+
+WHITE: Colour = (255, 255, 255)
+
+_CTM_MAGIC = b"\x89CTM"
+
+_TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation to what makes it upright; 1 and values outside the standard need nothing."""
+
+_ICC_SPACE = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
+"""Picture mode to the colour space that its ICC profile must have."""
+
+_DAMAGED = (
+    OSError,  # truncated data, decoder errors
+    SyntaxError,  # "broken PNG file" and its like, halfway through a file
+    ValueError,
+    TypeError,  # a TIFF tag of the wrong type
+    AttributeError,  # the same, and formats tried one after the other
+    RuntimeError,  # AVIF; also NotImplementedError: variants that Pillow lacks
+    LookupError,  # IndexError, KeyError
+    ArithmeticError,  # OverflowError, ZeroDivisionError
+    EOFError,
+    struct.error,
+    zlib.error,
+    Warning,  # only where the caller has turned warnings into errors
+)
+"""What Pillow raises on a bad file: seen by cutting and flipping files of 38 kinds, or in its code."""
+
+
+def read_picture(data: bytes, *, name: str = "input", background: Colour = WHITE) -> Picture:
+    """Decode the bytes of a picture file.
+
+    Args:
+        data: a whole file in any format that Pillow reads.
+        name: what error messages call it, such as the file's name.
+        background: sRGB colour behind transparent parts, each value 0..255.
+
+    Raises:
+        ImageError: no picture, a damaged or too large one, or a kind that the module's table calls an error.
+    """
+    if not data:
+        raise ImageError(f"{name}: empty, 0 bytes; give a picture file")
+    if data.startswith(_CTM_MAGIC):
+        raise ImageError(f"{name}: this is already a .ctm; use `cotam decode`")
+    with _explained(name), Image.open(io.BytesIO(data)) as image:
+        return _to_picture(image, name, background)
+
+
+def from_pillow(image: Image.Image, *, name: str = "image", background: Colour = WHITE) -> Picture:
+    """Convert a Pillow image of any mode, its EXIF orientation and ICC profile applied; see `read_picture`.
+
+    The image itself keeps its mode and pixels; it is loaded if it was not.
+    """
+    with _explained(name):
+        return _to_picture(image, name, background)
+
+
+def _to_picture(image: Image.Image, name: str, background: Colour) -> Picture:
+    if image.format == "EPS":
+        raise ImageError(f"{name}: EPS is a program, not a picture; convert it to PNG first")
+    check_size(*image.size, name=name)
+    image.load()
+    colour, alpha = _split(image, name)
+    rgb = _to_srgb(colour, image.info.get("icc_profile"))
+    if alpha is not None:
+        flat = Image.new("RGB", rgb.size, background)
+        flat.paste(rgb, mask=alpha)
+        rgb = flat
+    turn = _TURN.get(_orientation(image))
+    if turn is not None:
+        rgb = rgb.transpose(turn)
+    return Picture(np.ascontiguousarray(np.asarray(rgb)))
+
+
+def _split(image: Image.Image, name: str) -> tuple[Image.Image, Image.Image | None]:
+    """Colours in one of the modes L, RGB, CMYK, LAB, and the alpha channel in mode L if there is one."""
+    mode = image.mode
+    if mode == "F":
+        raise ImageError(f"{name}: a picture of floats has no fixed white; scale it to 8 or 16 bits first")
+    if mode == "I" or mode.startswith("I;16"):
+        return _split_wide_grey(image, name)
+    if mode in ("CMYK", "LAB"):
+        return image, None
+    grey = mode in ("1", "L", "LA", "La")
+    if not image.has_transparency_data:
+        return image.convert("L" if grey else "RGB"), None
+    if mode in ("La", "RGBa"):  # premultiplied: Pillow goes straight only to LA and RGBA
+        image = image.convert(mode.upper())
+    rgba = image.convert("RGBA")
+    return rgba.getchannel("R") if grey else rgba.convert("RGB"), rgba.getchannel("A")
+
+
+def _split_wide_grey(image: Image.Image, name: str) -> tuple[Image.Image, Image.Image | None]:
+    values = np.asarray(image)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise ImageError(f"{name}: grey values run from {low} to {high}; scale them to 0..65535 first")
+    grey = Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    key = image.info.get("transparency")
+    if key is None:
+        return grey, None
+    return grey, Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))
+
+
+def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+    """A picture of mode L, RGB, CMYK or LAB in sRGB."""
+    if image.mode == "LAB":
+        return _through(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), image)
+    if icc:
+        try:
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+            space = profile.profile.xcolor_space.strip()
+            if space == "RGB" and image.mode == "L":  # common: scanners tag grey pages with sRGB
+                image = image.convert("RGB")
+            if space == _ICC_SPACE[image.mode]:
+                return _through(profile, image)
+        except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+            pass  # the pixels are still good
+    return image.convert("RGB")
+
+
+def _through(profile: ImageCms.ImageCmsProfile, image: Image.Image) -> Image.Image:
+    srgb = ImageCms.createProfile("sRGB")
+    intent = ImageCms.Intent.PERCEPTUAL
+    return ImageCms.buildTransform(profile, srgb, image.mode, "RGB", renderingIntent=intent).apply(image)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 where none can be read.
+
+    Not ImageOps.exif_transpose: it also rewrites the EXIF block, and fails where another tag is broken.
+    """
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except _DAMAGED:
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turn what Pillow raises into an ImageError of one line."""
+    try:
+        yield
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{name}: too many pixels to decode safely; make the picture smaller") from error
+    except UnidentifiedImageError as error:
+        known = "PNG, JPEG, WebP, AVIF, GIF, TIFF or BMP"
+        raise ImageError(f"{name}: not a picture of a known format; give {known}") from error
+    except MemoryError as error:
+        raise ImageError(f"{name}: not enough memory to decode it; make the picture smaller") from error
+    except _DAMAGED as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{name}: damaged or cut off ({reason}); get it again or save it anew") from error
