@@ -1,0 +1,73 @@
+# Everything that a developer runs. Each virtual environment is made at first use and again when pyproject.toml changes.
+
+PYTHON ?= python3
+TORCH ?= torch==2.14.1 torchvision==0.29.1
+DATA ?= data
+PACK ?= data/pack
+RUN ?= runs/latest
+ARGS ?=
+
+VENV := .venv
+DEMO := .venv-demo
+WORKSHOP := .venv-torch
+PIP := -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-torch lint golden train export eval bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(DEMO)/ready ## Install cotam, encode a picture at three qualities and decode it into demo/
+	COTAM=$(DEMO)/bin/cotam PYTHON=$(DEMO)/bin/python examples/demo.sh demo
+
+test: $(VENV)/ready ## Run the tests (PyTest options: ARGS="-k header")
+	$(VENV)/bin/pytest $(ARGS)
+
+lint: $(VENV)/ready ## Check style and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+golden: $(VENV)/ready ## Write the golden files anew, after a new model or a deliberate change of coded bytes
+	$(VENV)/bin/python tests/make_golden.py
+
+bench: $(VENV)/ready ## Measure speed and memory
+	$(VENV)/bin/python benchmarks/speed.py $(ARGS)
+
+test-torch: $(WORKSHOP)/ready ## Run the tests beside PyTorch, CompressAI and open_clip, those of the training code too
+	$(WORKSHOP)/bin/pytest $(ARGS)
+
+train: $(WORKSHOP)/ready ## Train on the pictures of the folder DATA, or go on with the run in RUN
+	test -e $(PACK) || $(WORKSHOP)/bin/python -m cotam_cli.training pack $(DATA) $(PACK)
+	$(WORKSHOP)/bin/python -m cotam_cli.training train --pack $(PACK) --out $(RUN) $(ARGS)
+
+export: $(WORKSHOP)/ready ## Turn the run in RUN into model files (ARGS="--id 2")
+	$(WORKSHOP)/bin/python -m cotam_cli.training export --state $(RUN)/state.pt --pack $(PACK) --models models $(ARGS)
+
+eval: $(WORKSHOP)/ready ## Measure the newest model on DATA, a folder with one folder for each set of pictures
+	$(WORKSHOP)/bin/python -m cotam_cli.training eval --data $(DATA) --out $(RUN)/eval $(ARGS)
+
+clean: ## Remove the virtual environments and what was built
+	rm -rf $(VENV) $(DEMO) $(WORKSHOP) demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python $(PIP) --upgrade "pip>=25.1"
+	$(VENV)/bin/python $(PIP) --editable . --group dev
+	touch $@
+
+# A plain install, as a user gets it: made anew when a source or model file changes.
+$(DEMO)/ready: pyproject.toml README.md $(shell find src models -type f -not -name '*.pyc')
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python $(PIP) --upgrade "pip>=25.1"
+	$(DEMO)/bin/python $(PIP) .
+	touch $@
+
+# torch and torchvision first and by number: their newest releases do not always fit each other.
+$(WORKSHOP)/ready: pyproject.toml
+	$(PYTHON) -m venv $(WORKSHOP)
+	$(WORKSHOP)/bin/python $(PIP) --upgrade "pip>=25.1"
+	$(WORKSHOP)/bin/python $(PIP) $(TORCH)
+	$(WORKSHOP)/bin/python $(PIP) --editable ".[bench,torch]" --group dev
+	touch $@

@@ -1,0 +1,116 @@
+"""The package's layers: imports go downwards only, and the runtime stands without the extras.
+
+cli -> (codec, bench, integrations) -> (guidance, entropy, bitstream, images) -> errors
+"""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[1] / "src" / "cotam_cli"
+
+BASE = {"errors"}
+PARTS = {"guidance", "entropy", "bitstream", "images"} | BASE
+FACE = {"__init__", "api", "codec"} | PARTS  # `cotam_cli.encode` and its like, which stand on the codec
+
+MAY_IMPORT = {
+    "errors": set(),
+    "guidance": BASE,
+    "entropy": BASE,
+    "bitstream": BASE,
+    "images": BASE,
+    "codec": PARTS,
+    "api": PARTS | {"codec"},
+    "__init__": {"api", "errors"},
+    "bench": FACE,
+    "integrations": FACE,
+    "cli": FACE | {"bench", "integrations"},
+    "__main__": {"cli"},
+    "training": FACE | {"bench", "integrations", "cli"},
+}
+"""Folder or module at the top of the package -> those that it may import, beside itself."""
+
+FORBIDDEN = {"torch", "torchvision", "compressai", "open_clip", "matplotlib", "pickle"}
+
+LAZY = {("bench", "matplotlib")}
+"""Extras that a folder may import inside a function, where they are asked for."""
+
+
+def part_of(path):
+    """The folder or module at the top of the package in which a file lies."""
+    first = path.relative_to(SOURCE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imported(path):
+    """(module, at the top level) for each import of a file, relative and nested ones too."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    nested = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+    }
+    package = ("cotam_cli", *path.relative_to(SOURCE).parts[:-1])
+    for node in ast.walk(tree):
+        top = id(node) not in nested
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, top) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*start, *([node.module] if node.module else [])])
+            if module == "cotam_cli":  # `from cotam_cli import codec` or `import encode`
+                yield from ((f"cotam_cli.{alias.name}", top) for alias in node.names)
+            else:
+                yield module, top
+
+
+def target_of(module):
+    """The part of this package that an imported module belongs to, None for other packages."""
+    names = module.split(".")
+    if names[0] != "cotam_cli":
+        return None
+    return names[1] if len(names) > 1 and names[1] in MAY_IMPORT else "__init__"
+
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_imports_go_downwards_only(path):
+    part = part_of(path)
+    assert part in MAY_IMPORT, f"{part} is new: give it a place in MAY_IMPORT"
+    for module, _ in imported(path):
+        target = target_of(module)
+        assert target in {None, part} | MAY_IMPORT[part], f"{part} must not import {module}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if part_of(path) != "training"],
+    ids=lambda path: path.relative_to(SOURCE).as_posix(),
+)
+def test_the_runtime_needs_no_extra(path):
+    for module, top in imported(path):
+        library = module.split(".")[0]
+        lazy = not top and (part_of(path), library) in LAZY
+        assert lazy or library not in FORBIDDEN, f"{path.name} imports {module}"
+
+
+def test_the_reader_of_imports_sees_every_kind(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "SOURCE", tmp_path)
+    path = tmp_path / "codec" / "sample.py"
+    path.parent.mkdir()
+    path.write_text(
+        "import torch.nn as nn\nfrom cotam_cli import entropy\n"
+        "from . import quality\nfrom ..images import reading\n"
+        "def later():\n    from cotam_cli.training.loop import run\n"
+    )
+    assert list(imported(path)) == [
+        ("torch.nn", True),
+        ("cotam_cli.entropy", True),
+        ("cotam_cli.codec", True),
+        ("cotam_cli.images", True),
+        ("cotam_cli.training.loop", False),
+    ]
