@@ -6,13 +6,13 @@ uint8 file that is memory-mapped.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import random
 import tarfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from cotam_cli.bench.pictures import SUFFIXES
+from cotam_cli.bench.pictures import content_hash as pixels_hash
 from cotam_cli.errors import CotamError
+from cotam_cli.training.drawn import draw_picture
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 MIN_SIDE = 64
 LARGE_SIDE = 1300  # wallpapers and scans above this are halved: their pixels carry little detail
 DEFAULT_SHARES = {"photo": 0.5, "art": 0.15, "text": 0.2, "drawn": 0.15}
@@ -42,8 +44,7 @@ class Entry:
 
 def content_hash(picture: Image.Image) -> str:
     """sha256 of a picture's RGB bytes and size: equal pixels, equal hash, whatever the file format."""
-    rgb = picture.convert("RGB")
-    return hashlib.sha256(f"{rgb.size}".encode() + rgb.tobytes()).hexdigest()
+    return pixels_hash(np.asarray(picture.convert("RGB")))
 
 
 def find_pictures(source: Path) -> Iterator[tuple[str, bytes]]:
@@ -72,27 +73,37 @@ def group_of(name: str) -> str:
     return top if top in DEFAULT_SHARES else "photo"
 
 
-def build_pack(sources: list[Path], out: Path) -> None:
-    """Decode every picture under `sources` into out/pixels.u8 with out/index.json. Skips unreadable files."""
+def pictures_of(source: Path) -> Iterator[tuple[str, Image.Image]]:
+    """(name, RGB picture) of every readable picture of a source; the others are skipped."""
+    for name, data in tqdm(find_pictures(source), desc=source.name, unit="img"):
+        try:
+            yield name, Image.open(io.BytesIO(data)).convert("RGB")
+        except (OSError, ValueError, Image.DecompressionBombError):
+            continue
+
+
+def drawn_pictures(count: int) -> Iterator[tuple[str, Image.Image]]:
+    """(name, RGB picture) of `count` drawn pictures."""
+    for seed in tqdm(range(count), desc="drawn", unit="img"):
+        yield f"drawn/{seed}", draw_picture(seed)
+
+
+def build_pack(sources: list[Path], out: Path, drawn: int = 800) -> None:
+    """Decode every picture under `sources`, and draw some, into out/pixels.u8 with out/index.json."""
     out.mkdir(parents=True, exist_ok=True)
     entries: list[Entry] = []
     offset = 0
     with open(out / "pixels.u8.part", "wb") as pixels:
-        for source in sources:
-            for name, data in tqdm(find_pictures(source), desc=str(source.name), unit="img"):
-                try:
-                    picture = Image.open(io.BytesIO(data)).convert("RGB")
-                except (OSError, ValueError, Image.DecompressionBombError):
-                    continue
-                digest = content_hash(picture)
-                if max(picture.size) > LARGE_SIDE and group_of(name) != "drawn":
-                    picture = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.LANCZOS)
-                if min(picture.size) < MIN_SIDE:
-                    continue
-                raw = picture.tobytes()
-                pixels.write(raw)
-                entries.append(Entry(name, group_of(name), offset, picture.height, picture.width, digest))
-                offset += len(raw)
+        for name, picture in chain(*map(pictures_of, sources), drawn_pictures(drawn)):
+            digest = content_hash(picture)
+            if max(picture.size) > LARGE_SIDE:
+                half = (picture.width // 2, picture.height // 2)
+                picture = picture.resize(half, Image.Resampling.LANCZOS)
+            if min(picture.size) < MIN_SIDE:
+                continue
+            pixels.write(picture.tobytes())
+            entries.append(Entry(name, group_of(name), offset, picture.height, picture.width, digest))
+            offset += picture.width * picture.height * 3
     if not entries:
         raise CotamError(f"no pictures found in {', '.join(map(str, sources))}")
     (out / "pixels.u8.part").replace(out / "pixels.u8")
@@ -135,3 +146,17 @@ class Pack:
         """uint8 [count, 3, size, size]."""
         crops = np.stack([self.crop(rng, size) for _ in range(count)])
         return np.ascontiguousarray(crops.transpose(0, 3, 1, 2))
+
+
+def check_disjoint(pack: Pack, folder: Path) -> None:
+    """Raise CotamError when a picture under `folder` (tar files too) is in the pack with the same pixels.
+
+    Finds equal pixels in any lossless format, before any scaling; not the same picture resized or recoded.
+    """
+    known = {entry.sha256: entry.name for entry in pack.entries}
+    shared = [(name, known.get(content_hash(picture))) for name, picture in pictures_of(folder)]
+    found = [f"{name} is {entry}" for name, entry in shared if entry is not None]
+    if found:
+        raise CotamError(
+            f"{len(found)} pictures of {folder} are in the pack ({', '.join(found[:3])}); build it without them"
+        )

@@ -1,5 +1,8 @@
 """The training loop: constant learning rate with an average of the weights, resumable to the minute.
 
+Several single-threaded processes with averaged gradients (`torchrun --nproc-per-node N -m cotam_cli.training
+train`) learn more per core than one process with N threads: 20 crops a second and core against 14.
+
 The trunk never decays: a long run is stopped and continued at will, and `--decay` branches off a cooled-down
 copy for export. State on disk: `state.pt` (everything, float32, every few minutes) and, on request, one small
 half-precision file to carry a run elsewhere (`pack_state`).
@@ -9,15 +12,17 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import signal
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from cotam_cli.errors import CotamError
@@ -116,10 +121,19 @@ def make_optimisers(codec: Codec, config: TrainConfig) -> list[torch.optim.Optim
     return optimisers
 
 
+def join_workers() -> tuple[int, int]:
+    """(rank, count) of this process among torchrun's; (0, 1) without torchrun."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count > 1 and not dist.is_initialized():
+        dist.init_process_group("gloo")
+    return int(os.environ.get("RANK", "0")), count
+
+
 class Run:
     """A training run: model, its average, optimisers, counters."""
 
     def __init__(self, config: TrainConfig, network: NetworkConfig) -> None:
+        self.rank, self.workers = join_workers()
         torch.set_num_threads(config.threads)
         self.config = config
         self.device = torch.device(config.device)
@@ -189,6 +203,7 @@ class Run:
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        self.average_gradients()
         norm = nn.utils.clip_grad_norm_(self.codec.parameters(), self.config.clip)
         if torch.isfinite(norm):
             for optimiser in self.optimisers:
@@ -200,73 +215,116 @@ class Run:
         mse = (output.pixels.detach() - pixels).square().mean().item()
         return {"loss": loss.item(), "bpp": bpp, "mse": mse * 255**2, "norm": float(norm)}
 
+    def average_gradients(self) -> None:
+        """Mean over the workers, in one message."""
+        if self.workers == 1:
+            return
+        gradients = [p.grad for p in self.codec.parameters() if p.grad is not None]
+        flat = torch.cat([g.flatten() for g in gradients])
+        dist.all_reduce(flat)
+        flat /= self.workers
+        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def agree(self, flag: bool) -> bool:
+        """True on all workers where it is true on the first."""
+        if self.workers == 1:
+            return flag
+        shared = torch.tensor([float(flag)])
+        dist.broadcast(shared, 0)
+        return bool(shared)
+
     def train(self, pack: Pack) -> None:
         """Train for the configured time, saving and logging as it goes. SIGTERM and SIGINT save and stop."""
         config, out = self.config, Path(self.config.out)
         out.mkdir(parents=True, exist_ok=True)
-        rng = random.Random(config.seed * 1_000_003 + self.step)
-        torch.manual_seed(config.seed * 1_000_003 + self.step)
 
         def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
             self.stop = True
 
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, ask_to_stop)
+        before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
         began = saved = time.monotonic()
         cpu = time.process_time()
         sums: dict[str, float] = {}
-        while not self.stop and time.monotonic() - began < config.minutes * 60:
+        while self.agree(not self.stop and time.monotonic() - began < config.minutes * 60):
             if self.set_rate() == 0.0:
                 break
+            rng = self.randomness()
             pixels = torch.from_numpy(pack.batch(rng, config.batch, config.crop)).to(self.device).float() / 255
             pixels = pixels.to(memory_format=torch.channels_last)
             plane, base = quality_planes(rng, config.batch, config.crop // 16)
             figures = self.train_step(pixels, plane.to(self.device), base.to(self.device))
             self.step += 1
-            self.crops += config.batch
+            self.crops += config.batch * self.workers
             for key, value in figures.items():
                 sums[key] = sums.get(key, 0.0) + value
             if self.step % config.log_every == 0:
-                self.core_seconds += time.process_time() - cpu
+                self.core_seconds += (time.process_time() - cpu) * self.workers
                 cpu = time.process_time()
                 means = {key: value / config.log_every for key, value in sums.items()}
                 self.loss, sums = means["loss"], {}
                 record = {"step": self.step, "crops": self.crops, "core_h": round(self.core_seconds / 3600, 3)}
                 record |= {key: round(value, 5) for key, value in means.items()}
-                line = json.dumps(record)
-                print(line, flush=True)
-                with open(out / "log.jsonl", "a") as log:
-                    log.write(line + "\n")
-            if time.monotonic() - saved > config.save_seconds:
+                if self.rank == 0:
+                    line = json.dumps(record)
+                    print(line, flush=True)
+                    with open(out / "log.jsonl", "a") as log:
+                        log.write(line + "\n")
+            if self.rank == 0 and time.monotonic() - saved > config.save_seconds:
                 self.save(out / "state.pt")
                 saved = time.monotonic()
-        self.save(out / "state.pt")
+        if self.rank == 0:
+            self.save(out / "state.pt")
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def randomness(self) -> random.Random:
+        """Random numbers of this step and worker alone, so that a resumed run goes on as if never stopped."""
+        seed = (self.config.seed * 1_000_003 + self.step) * self.workers + self.rank
+        torch.manual_seed(seed)
+        return random.Random(seed)
 
 
 def resume_or_start(config: TrainConfig, network: NetworkConfig, carried: Path | None = None) -> Run:
-    """Continue from out/state.pt, else from a carried half-precision state, else start anew."""
-    run = Run(config, network)
-    state = Path(config.out) / "state.pt"
-    pack = Pack(Path(config.pack))
-    if state.exists():
-        run.load(torch.load(state, map_location=config.device, weights_only=True))
-    elif carried is not None and carried.exists():
-        run.load(unpack_state(carried))
+    """Continue from out/state.pt, else from a carried half-precision state, else start anew.
+
+    A run that goes on keeps its own sizes; `network` is for a new one. Raises CotamError when `carried` is
+    needed and does not exist.
+    """
+    path = Path(config.out) / "state.pt"
+    if path.exists():
+        state = torch.load(path, map_location=config.device, weights_only=True)
+    elif carried is not None:
+        state = unpack_state(carried)
     else:
-        run.start(pack)
-    run.config = replace(config)
+        run = Run(config, network)
+        run.start(Pack(Path(config.pack)))
+        return run
+    run = Run(config, NetworkConfig(**state["network"]))
+    run.load(state)
     return run
 
 
 def pack_state(run_folder: Path, target: Path) -> None:
-    """Write the run's state in half precision: weights, average, Muon's momentum, counters (<= 25 MB)."""
-    state = torch.load(run_folder / "state.pt", map_location="cpu", weights_only=True)
-    torch.save(_cast(state, torch.float16), target)
+    """Write the run's state in half precision: weights, average, the optimisers' part, counters (<= 25 MB).
+
+    The optimisers' part is bfloat16: most of AdamW's squared gradients are below float16's range, and a zero
+    there turns the next step into a leap.
+    """
+    state = torch.load(_existing(run_folder / "state.pt"), map_location="cpu", weights_only=True)
+    optimisers = _cast(state.pop("optimisers"), torch.bfloat16)
+    torch.save({**_cast(state, torch.float16), "optimisers": optimisers}, target)
 
 
 def unpack_state(source: Path) -> dict[str, Any]:
-    """A state written by `pack_state`, back in float32."""
-    return dict(_cast(torch.load(source, map_location="cpu", weights_only=True), torch.float32))
+    """A state written by `pack_state` (or a run's own `state.pt`), in float32."""
+    return dict(_cast(torch.load(_existing(source), map_location="cpu", weights_only=True), torch.float32))
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise CotamError(f"{path} does not exist; give a run's folder or a file made by `state`")
+    return path
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:

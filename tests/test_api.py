@@ -1,0 +1,69 @@
+"""The library's face."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import cotam_cli
+
+PHOTO = Path(__file__).parents[1] / "examples" / "kodim23.png"
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    return np.asarray(Image.open(PHOTO).convert("RGB"))[100:190, 300:430]
+
+
+def test_every_source_gives_the_same_file(pixels: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    Image.fromarray(pixels).save(path)
+    files = {cotam_cli.encode(s, quality=2) for s in (pixels, path, str(path), path.read_bytes(), Image.open(path))}
+    assert len(files) == 1
+
+
+def test_round_trip_and_info(pixels: np.ndarray, tmp_path: Path) -> None:
+    data = cotam_cli.encode(pixels, quality=3.25)
+    picture = cotam_cli.decode(data)
+    assert picture.size == (130, 90)
+    assert picture.mode == "RGB"
+    facts = cotam_cli.info(data)
+    assert (facts.width, facts.height, facts.quality, facts.bytes) == (130, 90, 3.25, len(data))
+    path = tmp_path / "x.ctm"
+    path.write_bytes(data)
+    assert cotam_cli.info(path) == facts
+    assert np.array_equal(np.asarray(cotam_cli.decode(path)), np.asarray(picture))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (16, 16), (17, 33), (64, 65)])
+def test_any_size_comes_back(size: tuple[int, int]) -> None:
+    height, width = size
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    assert cotam_cli.decode(cotam_cli.encode(pixels)).size == (width, height)
+
+
+@pytest.mark.parametrize("quality", [0.99, 8.01, -1, float("nan"), float("inf")])
+def test_quality_out_of_range(pixels: np.ndarray, quality: float) -> None:
+    with pytest.raises(cotam_cli.CotamError, match="quality"):
+        cotam_cli.encode(pixels, quality=quality)
+
+
+@pytest.mark.parametrize(
+    "pixels", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)]
+)
+def test_wrong_arrays(pixels: np.ndarray) -> None:
+    with pytest.raises(cotam_cli.CotamError, match="uint8"):
+        cotam_cli.encode(pixels)
+
+
+def test_unknown_guide_and_target(pixels: np.ndarray) -> None:
+    with pytest.raises(cotam_cli.CotamError, match="guide"):
+        cotam_cli.encode(pixels, guide="nonsense")
+    with pytest.raises(cotam_cli.CotamError, match="target"):
+        cotam_cli.decode(cotam_cli.encode(pixels), target="nonsense")  # type: ignore[arg-type]
+
+
+def test_pixel_limit(pixels: np.ndarray) -> None:
+    with pytest.raises(cotam_cli.CotamError, match="limit"):
+        cotam_cli.decode(cotam_cli.encode(pixels), max_pixels=1000)
