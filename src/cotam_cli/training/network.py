@@ -105,6 +105,17 @@ def shuffle_up(x: Tensor, r: int) -> Tensor:
     return y.reshape(n, h * r, w * r, k).permute(0, 3, 1, 2)
 
 
+def training_bits(residual: Tensor, log_scale: Tensor) -> Tensor:
+    """Bits of the rounded residual: exact for the scale, with the gradient of uniform noise for the residual.
+
+    Noise alone overestimates rare symbols (2.6 times at quality 1), and so spoils the scales; rounding alone gives a
+    residual below one half no reason to shrink.
+    """
+    exact = logistic_bits(torch.round(residual).detach(), log_scale)
+    noisy = logistic_bits(residual + torch.rand_like(residual) - 0.5, log_scale.detach())
+    return exact + noisy - noisy.detach()
+
+
 class Dense(nn.Module):
     """1x1 convolution; its weight is a plain [out, in] matrix, as matrix optimisers want it."""
 
@@ -304,7 +315,7 @@ class Codec(nn.Module):
         gained = y.float() * torch.exp(quadratic(self.log_gain, plane))
         z = self.hyper_analysis(gained).float()
         z_scale = quadratic(self.z_prior, base.expand(-1, 1, z.shape[2], z.shape[3]))
-        z_bits = logistic_bits(z + torch.rand_like(z) - 0.5, z_scale.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE))
+        z_bits = training_bits(z, z_scale.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE))
         features = self.hyper_synthesis(ste_round(z))
         planes = torch.cat([plane, plane * plane], 1)
         prior = quadratic(self.y_prior, plane)
@@ -316,7 +327,7 @@ class Codec(nn.Module):
         mean = mean1 * mask + mean2 * (1 - mask)
         log_scale = (prior + scale1 * mask + scale2 * (1 - mask)).clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
 
-        y_bits = logistic_bits(gained - mean + torch.rand_like(gained) - 0.5, log_scale).sum(1, keepdim=True)
+        y_bits = training_bits(gained - mean, log_scale).sum(1, keepdim=True)
         rounded = self.quantise(gained, mean)
         latents = rounded * torch.exp(quadratic(self.log_regain - self.log_gain, plane))
         decoded = from_unit(self.synthesis(latents, plane))
