@@ -19,7 +19,9 @@ def pixels() -> np.ndarray:
 def test_every_source_gives_the_same_file(pixels: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     Image.fromarray(pixels).save(path)
-    files = {cotam_cli.encode(s, quality=2) for s in (pixels, path, str(path), path.read_bytes(), Image.open(path))}
+    files = {
+        cotam_cli.encode(s, quality=2) for s in (pixels, path, str(path), path.read_bytes(), Image.open(path))
+    }
     assert len(files) == 1
 
 

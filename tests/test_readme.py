@@ -30,7 +30,8 @@ def folder(tmp_path: Path) -> Path:
 
 def run(command: list[str], folder: Path) -> None:
     path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    result = subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    env = {**os.environ, "PATH": path}
+    result = subprocess.run(command, check=False, cwd=folder, env=env, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
 
 

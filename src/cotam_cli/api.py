@@ -59,7 +59,10 @@ def encode(image: Source, *, quality: float = 3.0, guide: str = "auto") -> bytes
 
 
 def decode(
-    data: str | os.PathLike[str] | bytes, *, target: Literal["mllm", "human"] = "mllm", max_pixels: int = MAX_PIXELS
+    data: str | os.PathLike[str] | bytes,
+    *,
+    target: Literal["mllm", "human"] = "mllm",
+    max_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
     """Decode a .ctm file, given as bytes or as a path, to an RGB Pillow image.
 
@@ -132,7 +135,9 @@ def _pixels(image: Source) -> NDArray[np.uint8]:
 
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise CotamError(f"pixels must be uint8 [height, width, 3], not {image.dtype} {list(image.shape)}")
+            raise CotamError(
+                f"pixels must be uint8 [height, width, 3], not {image.dtype} {list(image.shape)}"
+            )
         return image
     if isinstance(image, Image.Image):
         return from_pillow(image).pixels

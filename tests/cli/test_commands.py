@@ -14,9 +14,11 @@ from PIL import Image
 PHOTO = Path(__file__).parents[2] / "examples" / "kodim23.png"
 
 
-def cotam(*arguments: object, stdin: bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+def cotam(
+    *arguments: object, stdin: bytes = b"", cwd: Path | None = None
+) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "cotam_cli", *map(str, arguments)]
-    return subprocess.run(command, input=stdin, capture_output=True, cwd=cwd, timeout=120)
+    return subprocess.run(command, check=False, input=stdin, capture_output=True, cwd=cwd, timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,9 @@ def test_pipes_equal_files(picture: Path, coded: Path, tmp_path: Path) -> None:
     assert shown.stdout == back.read_bytes()
 
 
-@pytest.mark.parametrize(("kind", "name"), [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP"), ("ppm", "PPM")])
+@pytest.mark.parametrize(
+    ("kind", "name"), [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP"), ("ppm", "PPM")]
+)
 def test_formats(coded: Path, tmp_path: Path, kind: str, name: str) -> None:
     by_suffix = tmp_path / f"x.{kind}"
     assert cotam("decode", coded, "-o", by_suffix).returncode == 0

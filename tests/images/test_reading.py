@@ -50,10 +50,9 @@ class TestModes:
 
     @pytest.mark.parametrize("mode", ["F", "EPS"])
     def test_kinds_that_are_refused(self, mode):
-        if mode == "F":
-            data = saved(image_of([0.5], "F", np.float32), "TIFF")
-        else:
-            data = saved(Image.fromarray(BLOCK), "EPS")
+        floats = mode == "F"
+        image = image_of([0.5], "F", np.float32) if floats else Image.fromarray(BLOCK)
+        data = saved(image, "TIFF" if floats else "EPS")
         with pytest.raises(ImageError, match=r"first$"):
             read_picture(data)
 

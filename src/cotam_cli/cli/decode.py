@@ -19,9 +19,27 @@ from cotam_cli.cli.common import (
 
 @click.command("decode")
 @click.argument("source", metavar="IN", type=click.Path(allow_dash=True))
-@click.option("-o", "--output", metavar="OUT", required=True, type=click.Path(allow_dash=True), help="The picture (.png, .jpg, .webp, .ppm), or - for stdout.")
-@click.option("--format", "kind", type=click.Choice(["png", "jpg", "webp", "ppm"]), help="Default: by the output's suffix, else png.")
-@click.option("--target", type=click.Choice(["mllm", "human"]), default="mllm", show_default=True, help="With or without the model's adapter for machines.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    required=True,
+    type=click.Path(allow_dash=True),
+    help="The picture (.png, .jpg, .webp, .ppm), or - for stdout.",
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["png", "jpg", "webp", "ppm"]),
+    help="Default: by the output's suffix, else png.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(["mllm", "human"]),
+    default="mllm",
+    show_default=True,
+    help="With or without the model's adapter for machines.",
+)
 @force_option
 @verbose_option
 @one_line_errors

@@ -18,9 +18,29 @@ from cotam_cli.cli.common import (
 
 @click.command("encode")
 @click.argument("source", metavar="IN", type=click.Path(allow_dash=True))
-@click.option("-o", "--output", metavar="OUT", required=True, type=click.Path(allow_dash=True), help="The .ctm file, or - for stdout.")
-@click.option("-q", "--quality", type=click.FloatRange(1, 8), default=3.0, show_default=True, help="1 (small) to 8 (fine), fractions allowed.")
-@click.option("--guide", type=click.Choice(["auto", "none"]), default="auto", show_default=True, help="Where the bits go: the model's own guide, or evenly.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    required=True,
+    type=click.Path(allow_dash=True),
+    help="The .ctm file, or - for stdout.",
+)
+@click.option(
+    "-q",
+    "--quality",
+    type=click.FloatRange(1, 8),
+    default=3.0,
+    show_default=True,
+    help="1 (small) to 8 (fine), fractions allowed.",
+)
+@click.option(
+    "--guide",
+    type=click.Choice(["auto", "none"]),
+    default="auto",
+    show_default=True,
+    help="Where the bits go: the model's own guide, or evenly.",
+)
 @force_option
 @verbose_option
 @one_line_errors

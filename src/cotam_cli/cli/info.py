@@ -22,7 +22,9 @@ def command(source: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(facts)))
         return
-    click.echo(f"{facts.width}x{facts.height}, quality {facts.quality:g}, {facts.bytes} bytes, {facts.bpp:.4f} bpp")
+    click.echo(
+        f"{facts.width}x{facts.height}, quality {facts.quality:g}, {facts.bytes} bytes, {facts.bpp:.4f} bpp"
+    )
     click.echo(f"model {facts.model}, frames {facts.frames}, target {facts.target}")
     if facts.levels:
         click.echo(f"map: {facts.levels} levels, cells of {facts.cell_size} px, strength {facts.strength:g}")

@@ -42,7 +42,9 @@ def decode_to_latents(data: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedLa
     plane = quality_plane(header, _levels(header, frame))
     latents = decode_latents(model.entropy, frame.hyper, frame.latents, plane, header.quality)
     if not header.animation and latents.crc != header.latent_hash:
-        raise FormatError("the decoded latents do not match the file's hash; the file is damaged, fetch it again")
+        raise FormatError(
+            "the decoded latents do not match the file's hash; the file is damaged, fetch it again"
+        )
     return DecodedLatents(header, model, plane, latents)
 
 

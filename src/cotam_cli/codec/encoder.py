@@ -62,9 +62,15 @@ def pad_to(pixels: Pixels, height: int, width: int) -> Pixels:
 def _header(model: Model, height: int, width: int, quality: float, importance: MapSpec | None) -> Header:
     low, high = MIN_QUALITY / QUALITY_UNIT, MAX_QUALITY / QUALITY_UNIT
     if not low <= quality <= high:
-        raise CotamError(f"quality {quality:g} is out of range; choose from {low:g} (small) to {high:g} (fine)")
+        raise CotamError(
+            f"quality {quality:g} is out of range; choose from {low:g} (small) to {high:g} (fine)"
+        )
     header = Header(
-        model=model.record.id, width=width, height=height, quality=round(quality * QUALITY_UNIT), latent_hash=0
+        model=model.record.id,
+        width=width,
+        height=height,
+        quality=round(quality * QUALITY_UNIT),
+        latent_hash=0,
     )
     if importance is None or importance.levels.min() == importance.levels.max():
         return header  # a uniform map says nothing
@@ -81,4 +87,4 @@ def _hyper_symbols(model: Model, gained: NDArray[np.float32]) -> NDArray[np.int3
     extra = 4 * rows - gained.shape[0], 4 * columns - gained.shape[1]
     padded = np.pad(gained, ((0, extra[0]), (0, extra[1]), (0, 0)), mode="edge") if any(extra) else gained
     (z,) = model.hyper_analysis.run(None, {"gained": padded[None]})
-    return np.rint(z[0]).astype(np.int32)
+    return np.asarray(np.rint(z[0]), np.int32)

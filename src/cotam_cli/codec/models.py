@@ -38,7 +38,7 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class Gains:
-    """Per-channel quadratics in t of the natural logs of gain and of (1 / gain) at the decoder. float32 [3, latents]."""
+    """Per-channel quadratics in t: natural logs of the gain and of what undoes it. float32 [3, latents]."""
 
     gain: NDArray[np.float32]
     regain: NDArray[np.float32]
@@ -108,7 +108,9 @@ def _session(data: bytes) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ModelError(f"onnxruntime cannot be loaded ({error}); reinstall it: pip install onnxruntime") from error
+        raise ModelError(
+            f"onnxruntime cannot be loaded ({error}); reinstall it: pip install onnxruntime"
+        ) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
@@ -121,5 +123,7 @@ def load_model(model_id: int | None = None) -> Model:
     record = known[-1] if model_id is None else next((r for r in known if r.id == model_id), None)
     if record is None:
         ids = ", ".join(f"{r.id} ({r.name})" for r in known)
-        raise ModelError(f"made with model {model_id}, which this release lacks (it has {ids}); upgrade cotam-cli")
+        raise ModelError(
+            f"made with model {model_id}, which this release lacks (it has {ids}); upgrade cotam-cli"
+        )
     return Model(record, models_folder() / record.name)

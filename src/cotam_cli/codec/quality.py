@@ -40,7 +40,8 @@ def _curve(coefficients: Floats, plane: Plane) -> Floats:
     t = (t_of_quality(distinct) / QUALITY_UNIT).astype(np.float32)[:, None]
     a, b, c = coefficients
     table = np.exp(a + t * (b + t * c)).astype(np.float32)
-    return table[0] if len(distinct) == 1 else table[where.reshape(plane.shape)]
+    chosen: Floats = table[0] if len(distinct) == 1 else table[where.reshape(plane.shape)]
+    return chosen
 
 
 def apply_gain(gains: Gains, y: Floats, plane: Plane) -> Floats:
@@ -50,4 +51,5 @@ def apply_gain(gains: Gains, y: Floats, plane: Plane) -> Floats:
 
 def undo_gain(gains: Gains, values: NDArray[np.int32], plane: Plane) -> Floats:
     """Decoded values in 1/64 of a symbol to what the synthesis takes."""
-    return values.astype(np.float32) * (_curve(gains.regain, plane) * np.float32(1 / 64))
+    factors = _curve(gains.regain, plane) * np.float32(1 / 64)
+    return np.asarray(values * factors, np.float32)

@@ -4,6 +4,7 @@ tiled run gives what a whole run would."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ def axis_tiles(size: int, tile: int = TILE, halo: int = HALO) -> list[Tile]:
     """Even tiles over `size` positions, at most `tile` each."""
     count = -(-size // tile)
     edges = [round(k * size / count) for k in range(count + 1)]
-    return [Tile(a, b, max(0, a - halo), min(size, b + halo)) for a, b in zip(edges, edges[1:], strict=False)]
+    return [Tile(a, b, max(0, a - halo), min(size, b + halo)) for a, b in pairwise(edges)]
 
 
 def grid_tiles(rows: int, columns: int) -> Iterator[tuple[Tile, Tile]]:
@@ -50,15 +51,12 @@ def grid_tiles(rows: int, columns: int) -> Iterator[tuple[Tile, Tile]]:
 def run_analysis(session: onnxruntime.InferenceSession, pixels: Pixels, planes: Floats) -> Floats:
     """pixels uint8 [16 rows, 16 columns, 3], planes float32 [1, rows, columns, 2] -> y [rows, columns, latents]."""
     _, rows, columns, _ = planes.shape
-    y: Floats | None = None
+    y = np.empty((rows, columns, session.get_outputs()[0].shape[-1]), np.float32)
     for down, across in grid_tiles(rows, columns):
         part = pixels[down.low * BLOCK : down.high * BLOCK, across.low * BLOCK : across.high * BLOCK]
         plane = planes[:, down.low : down.high, across.low : across.high].repeat(2, 1).repeat(2, 2)
         (result,) = session.run(None, {"pixels": np.ascontiguousarray(part[None]), "planes": plane})
-        if y is None:
-            y = np.empty((rows, columns, result.shape[-1]), np.float32)
         y[down.start : down.end, across.start : across.end] = result[0, down.inner, across.inner]
-    assert y is not None
     return y
 
 
@@ -69,7 +67,9 @@ def run_synthesis(session: onnxruntime.InferenceSession, latents: Floats, planes
     for down, across in grid_tiles(rows, columns):
         part = latents[None, down.low : down.high, across.low : across.high]
         plane = planes[:, down.low : down.high, across.low : across.high]
-        (result,) = session.run(None, {"latents": np.ascontiguousarray(part), "planes": np.ascontiguousarray(plane)})
+        (result,) = session.run(
+            None, {"latents": np.ascontiguousarray(part), "planes": np.ascontiguousarray(plane)}
+        )
         rows_in = slice(down.inner.start * BLOCK, down.inner.stop * BLOCK)
         columns_in = slice(across.inner.start * BLOCK, across.inner.stop * BLOCK)
         target = pixels[down.start * BLOCK : down.end * BLOCK, across.start * BLOCK : across.end * BLOCK]

@@ -76,11 +76,14 @@ class Encoder:
         for k in range(1, PREFIXES):
             chosen = folded[prefix == k]
             if chosen.size:
-                self.coder.encode((chosen - (1 << k)).astype(np.int32), constriction.stream.model.Uniform(1 << k))
+                self.coder.encode(
+                    (chosen - (1 << k)).astype(np.int32), constriction.stream.model.Uniform(1 << k)
+                )
 
     def finish(self) -> bytes:
         """The payload: 32-bit words, most significant byte first, without the zero bytes at its end."""
-        return self.coder.get_compressed().astype(">u4").tobytes().rstrip(b"\0")
+        words = np.asarray(self.coder.get_compressed(), ">u4")
+        return words.tobytes().rstrip(b"\0")
 
 
 class Decoder:
@@ -88,7 +91,9 @@ class Decoder:
 
     def __init__(self, tables: Tables, payload: bytes) -> None:
         if payload.endswith(b"\0"):
-            raise FormatError("a latents chunk ends in a zero byte, which no encoder writes; the file is damaged")
+            raise FormatError(
+                "a latents chunk ends in a zero byte, which no encoder writes; the file is damaged"
+            )
         self.tables = tables
         words = np.frombuffer(payload + b"\0" * (-len(payload) % 4), dtype=">u4").astype(np.uint32)
         self.coder = constriction.stream.queue.RangeDecoder(words)
@@ -97,7 +102,7 @@ class Decoder:
         """int32 [count] symbols of one table. Raises FormatError when the payload holds no such symbols."""
         reach = int(self.tables.reach[table])
         index = self._decode(self.tables.models[table], count)
-        symbols = index - np.int32(reach)
+        symbols: Ints = index - np.int32(reach)
         outside = index == 2 * reach + 1
         if outside.any():
             symbols[outside] = self._escapes(int(outside.sum()), reach)

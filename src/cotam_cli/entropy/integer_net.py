@@ -112,7 +112,7 @@ def shuffle_up(x: Activations, factor: int = 2) -> Activations:
     rows, columns, channels = x.shape
     c = channels // factor**2
     y = x.reshape(rows, columns, factor, factor, c).transpose(0, 2, 1, 3, 4)
-    return y.reshape(rows * factor, columns * factor, c)
+    return np.asarray(y.reshape(rows * factor, columns * factor, c))
 
 
 def compand(x: Activations) -> Activations:

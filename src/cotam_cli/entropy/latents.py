@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cotam_cli.entropy.coder import MAX_SYMBOL, MIN_SYMBOL, Decoder, Encoder, Ints
-from cotam_cli.entropy.integer_net import LIMIT, compand
+from cotam_cli.entropy.integer_net import compand
 from cotam_cli.entropy.tables import SCALES, SKIP, EntropyModel, t_of_quality, t_squared
 
 UNIT = 64  # a symbol in the units of means and values
@@ -93,7 +93,8 @@ def _groups(index: NDArray[np.uint8]) -> list[tuple[int, NDArray[np.intp]]]:
 
 def _to_index(sum_256: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Scale indices from sums in 1/256, rounded half up and clipped."""
-    return np.clip((sum_256.astype(np.int64) + 128) >> 8, 0, SCALES - 1).astype(np.uint8)
+    index = (sum_256.astype(np.int64) + 128) >> 8
+    return np.asarray(np.clip(index, 0, SCALES - 1), np.uint8)
 
 
 def _walk(model: EntropyModel, plane: NDArray[np.int64], quality: int, exchange: Exchange) -> Latents:
@@ -142,7 +143,7 @@ def _predict(
     for top in range(0, rows, step):
         end = min(rows, top + step)
         low, high = max(0, top - halo), min(rows, end + halo)
-        inputs = [features[low:high]]
+        inputs: list[NDArray[np.generic]] = [features[low:high]]
         if turn == 2:
             inputs.append(compand(y[low:high].astype(np.float64)))
         planes = np.stack([t[low:high], t_squared(t[low:high])], -1)
@@ -153,6 +154,3 @@ def _predict(
         indices.append(_to_index(sums[mask]))
         means.append(mean[inner][mask].astype(np.int32))
     return np.concatenate(indices), np.concatenate(means)
-
-
-assert LIMIT <= MAX_SYMBOL  # means fit the hash's int16

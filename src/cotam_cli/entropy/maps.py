@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from cotam_cli.entropy.coder import exact_model
 from cotam_cli.errors import FormatError
 
-
-
 Levels = NDArray[np.uint8]
 TOTAL = 1 << 16
 
@@ -65,6 +63,6 @@ def _first_counts(count: int) -> NDArray[np.int64]:
 
 def _frequencies(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Counts to frequencies >= 1 that sum to 65536; what rounding leaves goes to the first largest count."""
-    frequencies = 1 + counts * (TOTAL - len(counts)) // counts.sum()
+    frequencies: NDArray[np.int64] = 1 + counts * (TOTAL - len(counts)) // counts.sum()
     frequencies[counts.argmax()] += TOTAL - frequencies.sum()
     return frequencies
