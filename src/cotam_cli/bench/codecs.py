@@ -1,0 +1,163 @@
+"""The codecs that are compared, behind one face: pixels and a setting to bytes, bytes to pixels.
+
+Every anchor is run as a careful user would run it from Python: Pillow, its better settings, one thread, so
+that the bytes do not depend on the machine.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, features
+
+from cotam_cli import api
+from cotam_cli.codec.models import records
+from cotam_cli.errors import CotamError
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A codec with the settings that it is measured at.
+
+    encode: uint8 [h, w, 3] sRGB pixels and a setting to the bytes of a whole file; decode: back to pixels of
+    the same size. Both raise CotamError or OSError. They can be pickled, for worker processes.
+    """
+
+    name: str
+    version: str  # all that may change the bytes or the pixels: names cached results
+    ladder: tuple[float, ...]  # 0.03 to 1.2 bits per pixel on photos, as far as the codec goes, rising
+    settings: tuple[float, ...]  # those that `encode_near` may choose, rising rate
+    encode: Callable[[Pixels, float], bytes]
+    decode: Callable[[bytes], Pixels]
+    cache: bool = True  # its results may be kept from run to run
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A file made by `encode_near`. bpp: bits per pixel."""
+
+    data: bytes
+    setting: float
+    bpp: float
+
+
+def bits_per_pixel(data: bytes, pixels: Pixels) -> float:
+    """Bits of a file over pixels of the picture."""
+    height, width, _ = pixels.shape
+    return 8 * len(data) / float(height * width)
+
+
+def encode_near(codec: Codec, pixels: Pixels, bpp: float) -> Encoded:
+    """The file nearest to a target in bits per pixel, by bisection over the codec's settings.
+
+    Takes the rate to rise with the setting. A target out of reach gives the lowest or the highest setting.
+    """
+    low, high = 0, len(codec.settings) - 1
+    tried: list[Encoded] = []
+    while low <= high:
+        middle = (low + high) // 2
+        setting = codec.settings[middle]
+        data = codec.encode(pixels, setting)
+        tried.append(Encoded(data, setting, bits_per_pixel(data, pixels)))
+        if tried[-1].bpp < bpp:
+            low = middle + 1
+        else:
+            high = middle - 1
+    return min(tried, key=lambda encoded: abs(encoded.bpp - bpp))
+
+
+def cotam(guide: str = "auto", target: Literal["mllm", "human"] = "mllm") -> Codec:
+    """This package's codec with its newest model, through the library's face."""
+    record = records()[-1]
+    return Codec(
+        name="cotam",
+        version=f"{record.name}-{record.manifest_sha256[:12]}-{guide}-{target}",
+        ladder=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0),
+        settings=tuple(1 + k / 64 for k in range(7 * 64 + 1)),
+        encode=partial(_encode_cotam, guide=guide),
+        decode=partial(_decode_cotam, target=target),
+        cache=False,  # its code changes more often than its version
+    )
+
+
+def _encode_cotam(pixels: Pixels, setting: float, guide: str) -> bytes:
+    return api.encode(pixels, quality=setting, guide=guide)
+
+
+def _decode_cotam(data: bytes, target: Literal["mllm", "human"]) -> Pixels:
+    return np.asarray(api.decode(data, target=target))
+
+
+# What is fixed for Pillow's writers, and the ladders of `quality`, each from the lowest that there is. AVIF's
+# tiles would cost up to 1 % and follow the number of processors.
+_JPEG = {"optimize": True, "progressive": True, "subsampling": "4:2:0"}
+_WEBP = {"method": 6}
+_AVIF = {"speed": 6, "autotiling": False, "max_threads": 1}
+_JXL = {"effort": 7, "num_threads": 1}
+_LADDERS = {
+    "JPEG": (1, 4, 7, 10, 14, 20, 28, 38, 50, 62, 74),
+    "WEBP": (0, 1, 3, 6, 11, 18, 28, 40, 55, 70, 80),
+    "AVIF": (0, 6, 10, 15, 20, 26, 32, 38, 45, 52, 58, 64),
+    "JXL": (0, 3, 7, 19, 22, 26, 33, 45, 58, 70, 78),
+}
+# libjxl halves the picture from 18 down; 8 to 18 cost more than 19 and give less.
+_SETTINGS = {"JPEG": tuple(range(1, 99)), "JXL": (*range(8), *range(19, 99))}
+
+
+def anchors() -> tuple[list[Codec], dict[str, str]]:
+    """The codecs to compare with, and for each that is missing here what to do about it."""
+    found, missing = [_pillow_codec("jpeg", "JPEG", _JPEG, f"libjpeg-{features.version('jpg')}")], {}
+    for name, kind, options in (("webp", "WEBP", _WEBP), ("avif", "AVIF", _AVIF)):
+        if features.check(name):
+            found.append(_pillow_codec(name, kind, options, f"lib{name}-{features.version(name)}"))
+        else:
+            missing[name] = f"this Pillow was built without {name}; install the wheel from PyPI"
+    if importlib.util.find_spec("pillow_jxl") is not None:
+        found.append(_pillow_codec("jxl", "JXL", _JXL, f"plugin-{version('pillow-jxl-plugin')}"))
+    else:
+        missing["jxl"] = "pip install pillow-jxl-plugin"
+    return found, missing
+
+
+def _pillow_codec(name: str, kind: str, options: Mapping[str, Any], library: str) -> Codec:
+    fixed = "-".join(f"{key}={value}" for key, value in sorted(options.items()))
+    return Codec(
+        name=name,
+        version=f"pillow-{version('pillow')}-{library}-{fixed}".replace(":", ""),
+        ladder=_LADDERS[kind],
+        settings=_SETTINGS.get(kind, tuple(range(99))),
+        encode=partial(_encode_pillow, kind=kind, options=dict(options)),
+        decode=partial(_decode_pillow, kind=kind),
+    )
+
+
+def _encode_pillow(pixels: Pixels, setting: float, kind: str, options: Mapping[str, Any]) -> bytes:
+    _register(kind)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, kind, quality=round(setting), **options)
+    return out.getvalue()
+
+
+def _decode_pillow(data: bytes, kind: str) -> Pixels:
+    _register(kind)
+    with Image.open(io.BytesIO(data), formats=[kind]) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def _register(kind: str) -> None:
+    """Pillow learns JPEG XL when the plugin is imported, in each process anew."""
+    if kind == "JXL":
+        try:
+            importlib.import_module("pillow_jxl")
+        except ImportError as error:
+            raise CotamError("JPEG XL is missing; pip install pillow-jxl-plugin") from error

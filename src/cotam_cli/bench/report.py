@@ -1,0 +1,143 @@
+"""Rate curves of several codecs on several sets of pictures: comparison, table, plot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from cotam_cli.bench.bdrate import BdRate, bd_rate
+from cotam_cli.bench.ladder import Point
+from cotam_cli.bench.metrics import decibels
+from cotam_cli.errors import CotamError
+
+HOME_RATES = (0.05, 0.8)  # bits per pixel of the anchor: where the codec is meant to be used
+
+Curve = Sequence[Point]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A codec against an anchor on one set of pictures; None where the two share no range of quality."""
+
+    anchor: str
+    psnr: BdRate | None
+    psnr_median: float | None  # per cent; the median over single pictures that share a range
+    psnr_home: BdRate | None  # where the anchor spends 0.05 to 0.8 bits per pixel
+    ms_ssim: BdRate | None  # over MS-SSIM in dB
+    ms_ssim_home: BdRate | None
+
+
+def compare(
+    curves: Mapping[str, Curve], tested: str, pictures: Sequence[Mapping[str, Curve]] = ()
+) -> list[Comparison]:
+    """BD-rates of one codec against each of the others.
+
+    curves: the average over pictures by codec; pictures: the same for single pictures, for the median.
+    """
+    own_psnr, own_similar = _series(curves[tested])
+    found = []
+    for name, curve in curves.items():
+        if name == tested:
+            continue
+        by_psnr, by_similar = _series(curve)
+        found.append(
+            Comparison(
+                name,
+                bd_rate(by_psnr, own_psnr),
+                _median(pictures, name, tested),
+                bd_rate(by_psnr, own_psnr, within=HOME_RATES),
+                bd_rate(by_similar, own_similar) if by_similar and own_similar else None,
+                bd_rate(by_similar, own_similar, within=HOME_RATES) if by_similar and own_similar else None,
+            )
+        )
+    return found
+
+
+def _median(pictures: Sequence[Mapping[str, Curve]], anchor: str, tested: str) -> float | None:
+    pairs = [(_series(curves[anchor])[0], _series(curves[tested])[0]) for curves in pictures]
+    found = [result.percent for pair in pairs if (result := bd_rate(*pair)) is not None]
+    return median(found) if found else None
+
+
+Series = tuple[list[float], list[float]]
+
+
+def _series(curve: Curve) -> tuple[Series, Series | None]:
+    """(rates, PSNR) and, where every point has it, (rates, MS-SSIM in dB)."""
+    rates = [point.bpp for point in curve]
+    similar = [decibels(point.ms_ssim) for point in curve if point.ms_ssim is not None]
+    return (rates, [point.psnr for point in curve]), (rates, similar) if len(similar) == len(rates) else None
+
+
+def comparison_table(tested: str, comparisons: Sequence[Comparison]) -> str:
+    """BD-rates as text; the range of quality behind each is in dB."""
+    low, high = HOME_RATES
+    home = f"{low:g}-{high:g} bpp"
+    heads = (f"{tested} against", "PSNR", "median", f"PSNR, {home}", "MS-SSIM", f"MS-SSIM, {home}")
+    rows: list[tuple[str, ...]] = [heads]
+    for item in comparisons:
+        middle = "-" if item.psnr_median is None else f"{item.psnr_median:+.1f} %"
+        others = map(_cell, (item.psnr_home, item.ms_ssim, item.ms_ssim_home))
+        rows.append((item.anchor, _cell(item.psnr), middle, *others))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _cell(value: BdRate | None) -> str:
+    if value is None:
+        return "no common range"
+    return f"{value.percent:+6.1f} % ({value.low:.1f}-{value.high:.1f} dB)"
+
+
+def curve_table(curve: Curve) -> str:
+    """A curve's points as text."""
+    lines = ["setting     bpp   PSNR  MS-SSIM"]
+    for point in curve:
+        similar = f"{point.ms_ssim:.4f}" if point.ms_ssim is not None else "-"
+        lines.append(f"{point.setting:7g}  {point.bpp:6.4f}  {point.psnr:5.2f}  {similar:>7}")
+    return "\n".join(lines)
+
+
+def plot(sets: Mapping[str, Mapping[str, Curve]], path: Path) -> None:
+    """PSNR over bits per pixel, one panel a set of pictures, as a PNG.
+
+    Raises CotamError when matplotlib is missing.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise CotamError("no plot without matplotlib; pip install 'cotam-cli[bench]'") from error
+    figure = Figure(figsize=(7 * len(sets), 5.5), layout="constrained")
+    panels = figure.subplots(1, len(sets), squeeze=False)[0]
+    for panel, (title, curves) in zip(panels, sets.items(), strict=True):
+        for name, curve in curves.items():
+            own = name == "cotam"
+            panel.plot(
+                [point.bpp for point in curve],
+                [point.psnr for point in curve],
+                label=name,
+                marker="o",
+                markersize=4,
+                linewidth=2.5 if own else 1.2,
+                zorder=3 if own else 2,
+            )
+        _finish(panel, title)
+    figure.savefig(path, dpi=110)
+
+
+def _finish(panel: Any, title: str) -> None:
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+    panel.set_xscale("log")
+    panel.set_xticks([0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2])
+    panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    panel.xaxis.set_minor_formatter(NullFormatter())
+    panel.set_title(title)
+    panel.set_xlabel("bits per pixel")
+    panel.set_ylabel("PSNR (dB)")
+    panel.grid(True, which="both", alpha=0.3)
+    panel.legend(loc="lower right")

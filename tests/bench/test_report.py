@@ -1,0 +1,69 @@
+"""Comparison, tables and plot of rate curves."""
+
+import builtins
+
+import pytest
+
+from cotam_cli.bench.ladder import Point
+from cotam_cli.bench.report import compare, comparison_table, curve_table, plot
+from cotam_cli.errors import CotamError
+
+
+def curve(factor, similar=True):
+    """Quality 28 + 3 k dB at factor * 0.05 * 2^k bits per pixel."""
+    return [
+        Point(k, 100, factor * 0.05 * 2**k, 28.0 + 3 * k, 1 - 0.1 / 2**k if similar else None)
+        for k in range(6)
+    ]
+
+
+CURVES = {"cotam": curve(0.5), "jpeg": curve(1), "worse": curve(0.25, similar=False)}
+
+
+def test_compared_with_each_of_the_others():
+    jpeg, worse = compare(
+        CURVES, "cotam", [{"cotam": curve(f), "jpeg": curve(1), "worse": curve(1)} for f in (1, 2, 5)]
+    )
+    assert (jpeg.anchor, worse.anchor) == ("jpeg", "worse")
+    assert jpeg.psnr.percent == pytest.approx(-50)
+    assert jpeg.psnr_median == pytest.approx(100)
+    assert jpeg.ms_ssim.percent == pytest.approx(-50)
+    assert worse.psnr.percent == pytest.approx(100)
+    assert worse.ms_ssim is worse.ms_ssim_home is None
+    assert compare(CURVES, "cotam")[0].psnr_median is None
+
+
+def test_home_is_where_the_anchor_spends_005_to_08_bits():
+    jpeg, _ = compare(CURVES, "cotam")
+    assert jpeg.psnr_home.low == pytest.approx(28)
+    assert jpeg.psnr_home.high == pytest.approx(40)
+
+
+def test_tables():
+    table = comparison_table("cotam", compare(CURVES, "cotam"))
+    assert "cotam against" in table
+    assert "-50.0 % (28.0-43.0 dB)" in table
+    assert "no common range" in table
+    lines = curve_table(curve(1)).splitlines()
+    assert len(lines) == 7
+    assert lines[1].split() == ["0", "0.0500", "28.00", "0.9000"]
+    assert curve_table(curve(1, similar=False)).splitlines()[1].endswith("-")
+
+
+def test_the_plot_is_a_png_with_a_panel_a_set(tmp_path):
+    pytest.importorskip("matplotlib", reason="the plot needs the extra bench")
+    plot({"photo": CURVES, "text": CURVES}, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_matplotlib_it_says_what_to_install(tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def missing(name, *args, **kwargs):
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(CotamError, match=r"pip install 'cotam-cli\[bench\]'"):
+        plot({"photo": CURVES}, tmp_path / "a.png")
