@@ -69,7 +69,7 @@ def find_pictures(source: Path) -> Iterator[tuple[str, bytes]]:
 
 def group_of(name: str) -> str:
     """The sampling group of a picture: its top folder where that names one, else photo."""
-    top = name.split("/")[0].rstrip("s")
+    top = name.split("/", 1)[0].rstrip("s")
     return top if top in DEFAULT_SHARES else "photo"
 
 
@@ -88,6 +88,10 @@ def drawn_pictures(count: int) -> Iterator[tuple[str, Image.Image]]:
         yield f"drawn/{seed}", draw_picture(seed)
 
 
+def _halved(picture: Image.Image) -> Image.Image:
+    return picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.LANCZOS)
+
+
 def build_pack(sources: list[Path], out: Path, drawn: int = 800) -> None:
     """Decode every picture under `sources`, and draw some, into out/pixels.u8 with out/index.json."""
     out.mkdir(parents=True, exist_ok=True)
@@ -96,14 +100,12 @@ def build_pack(sources: list[Path], out: Path, drawn: int = 800) -> None:
     with open(out / "pixels.u8.part", "wb") as pixels:
         for name, picture in chain(*map(pictures_of, sources), drawn_pictures(drawn)):
             digest = content_hash(picture)
-            if max(picture.size) > LARGE_SIDE:
-                half = (picture.width // 2, picture.height // 2)
-                picture = picture.resize(half, Image.Resampling.LANCZOS)
-            if min(picture.size) < MIN_SIDE:
+            kept = _halved(picture) if max(picture.size) > LARGE_SIDE else picture
+            if min(kept.size) < MIN_SIDE:
                 continue
-            pixels.write(picture.tobytes())
-            entries.append(Entry(name, group_of(name), offset, picture.height, picture.width, digest))
-            offset += picture.width * picture.height * 3
+            pixels.write(kept.tobytes())
+            entries.append(Entry(name, group_of(name), offset, kept.height, kept.width, digest))
+            offset += kept.width * kept.height * 3
     if not entries:
         raise CotamError(f"no pictures found in {', '.join(map(str, sources))}")
     (out / "pixels.u8.part").replace(out / "pixels.u8")
@@ -132,7 +134,9 @@ class Pack:
         """One random crop, uint8 [size, size, 3]: a third of them scaled down, photos mirrored at random."""
         group = rng.choices(list(self.groups), self.weights)[0]
         entry = rng.choice(self.groups[group])
-        factor = rng.uniform(1.0, 2.0) if rng.random() < (0.35 if group in ("photo", "art") else 0.15) else 1.0
+        factor = (
+            rng.uniform(1.0, 2.0) if rng.random() < (0.35 if group in ("photo", "art") else 0.15) else 1.0
+        )
         side = min(round(size * factor), entry.height, entry.width)
         top, left = rng.randint(0, entry.height - side), rng.randint(0, entry.width - side)
         crop = self.region(entry, top, left, side, side)

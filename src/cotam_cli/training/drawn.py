@@ -14,9 +14,40 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "/Library/Fonts", "/System/Library/Fonts", "C:/Windows/Fonts")
-ONSETS = "b c d f g h j k l m n p r s t v w st tr ch sh pl br gr".split()
-NUCLEI = "a e i o u ai ee ou ea io".split()
+FONT_FOLDERS = (
+    "/usr/share/fonts",
+    "/usr/local/share/fonts",
+    "/Library/Fonts",
+    "/System/Library/Fonts",
+    "C:/Windows/Fonts",
+)
+ONSETS = [
+    "b",
+    "c",
+    "d",
+    "f",
+    "g",
+    "h",
+    "j",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "r",
+    "s",
+    "t",
+    "v",
+    "w",
+    "st",
+    "tr",
+    "ch",
+    "sh",
+    "pl",
+    "br",
+    "gr",
+]
+NUCLEI = ["a", "e", "i", "o", "u", "ai", "ee", "ou", "ea", "io"]
 CODAS = ["", "", "", "n", "r", "s", "t", "l", "m", "nd", "ng", "rt", "ck"]
 
 Colour = tuple[int, int, int]
@@ -27,7 +58,9 @@ Painter = Callable[[random.Random, int, int], Image.Image]
 @lru_cache(maxsize=1)
 def font_files() -> tuple[str, ...]:
     """Every TrueType and OpenType file in the usual places, sorted."""
-    found = (p for folder in FONT_FOLDERS for p in Path(folder).rglob("*") if p.suffix.lower() in (".ttf", ".otf"))
+    found = (
+        p for folder in FONT_FOLDERS for p in Path(folder).rglob("*") if p.suffix.lower() in (".ttf", ".otf")
+    )
     return tuple(sorted(str(p) for p in found))
 
 
@@ -52,7 +85,10 @@ def word(rng: random.Random) -> str:
     """A made-up word, number, price, date or code."""
     kind = rng.random()
     if kind < 0.72:
-        text = "".join(rng.choice(ONSETS) + rng.choice(NUCLEI) + rng.choice(CODAS) for _ in range(rng.choice((1, 1, 2, 2, 3))))
+        text = "".join(
+            rng.choice(ONSETS) + rng.choice(NUCLEI) + rng.choice(CODAS)
+            for _ in range(rng.choice((1, 1, 2, 2, 3)))
+        )
         return text.upper() if rng.random() < 0.08 else text.capitalize() if rng.random() < 0.2 else text
     if kind < 0.82:
         return str(rng.randrange(10 ** rng.randint(1, 6)))
@@ -69,6 +105,7 @@ def words(rng: random.Random, count: int) -> str:
 
 def _colours(rng: random.Random) -> tuple[Colour, Colour]:
     """(paper, ink) with enough contrast: mostly dark on light, sometimes the reverse, sometimes coloured."""
+
     def shade(low: int, high: int) -> Colour:
         grey = rng.randint(low, high)
         spread = rng.choice((0, 0, 8, 30))
@@ -79,7 +116,9 @@ def _colours(rng: random.Random) -> tuple[Colour, Colour]:
     return (dark, light) if rng.random() < 0.25 else (light, dark)
 
 
-def _lines(draw: ImageDraw.ImageDraw, rng: random.Random, box: tuple[int, int, int, int], size: int, ink: Colour) -> None:
+def _lines(
+    draw: ImageDraw.ImageDraw, rng: random.Random, box: tuple[int, int, int, int], size: int, ink: Colour
+) -> None:
     """Fill a box with lines of text."""
     face, (left, top, right, bottom) = font(rng, size), box
     y = top
@@ -121,7 +160,9 @@ def receipt(rng: random.Random, width: int, height: int) -> Image.Image:
     while y < height - 2 * size:
         draw.text((left, y), words(rng, rng.randint(1, 3)).upper(), fill=ink, font=face)
         if rng.random() < 0.6:
-            draw.text((right - 4 * size, y), f"{rng.randrange(300)}.{rng.randrange(100):02d}", fill=ink, font=face)
+            draw.text(
+                (right - 4 * size, y), f"{rng.randrange(300)}.{rng.randrange(100):02d}", fill=ink, font=face
+            )
         if rng.random() < 0.1:
             draw.line((left, y - 2, right, y - 2), fill=ink)
         y += round(size * 1.4)
@@ -154,13 +195,18 @@ def chart(rng: random.Random, width: int, height: int) -> Image.Image:
     page = Image.new("RGB", (2 * width, 2 * height), paper)
     draw, size = ImageDraw.Draw(page), 2 * rng.randint(9, 14)
     face, left, bottom = font(rng, size), 7 * size, 2 * height - 4 * size
-    hues: list[Colour] = [(rng.randrange(256), rng.randrange(256), rng.randrange(256)) for _ in range(rng.randint(1, 5))]
+    hues: list[Colour] = [
+        (rng.randrange(256), rng.randrange(256), rng.randrange(256)) for _ in range(rng.randint(1, 5))
+    ]
     count = rng.randint(4, 14)
     span = (2 * width - left - size) / count
     draw.text((left, size // 2), words(rng, 4), fill=ink, font=font(rng, round(size * 1.4)))
     for k in range(6):
         y = bottom - k * (bottom - 4 * size) // 5
-        draw.line((left, y, 2 * width - size, y), fill=tuple((3 * a + b) // 4 for a, b in zip(paper, ink, strict=True)))
+        draw.line(
+            (left, y, 2 * width - size, y),
+            fill=tuple((3 * a + b) // 4 for a, b in zip(paper, ink, strict=True)),
+        )
         draw.text((size, y - size // 2), str(k * rng.choice((5, 20, 250))), fill=ink, font=face)
     bars = rng.random() < 0.5
     for number, hue in enumerate(hues):
@@ -168,9 +214,9 @@ def chart(rng: random.Random, width: int, height: int) -> Image.Image:
         points = [(left + (k + 0.5) * span, y) for k, y in enumerate(values)]
         if bars:
             wide = span * 0.8 / len(hues)
-            for x, y in points:
+            for x, top in points:
                 start = x - span * 0.4 + number * wide
-                draw.rectangle((start, y, start + wide, bottom), fill=hue)
+                draw.rectangle((start, top, start + wide, bottom), fill=hue)
         else:
             draw.line(points, fill=hue, width=rng.randint(2, 7))
         draw.text((2 * width - 9 * size, (5 + 1.5 * number) * size), word(rng), fill=hue, font=face)
@@ -188,7 +234,10 @@ def interface(rng: random.Random, width: int, height: int) -> Image.Image:
         paper, ink = _colours(rng)
         accent = (rng.randrange(256), rng.randrange(256), rng.randrange(256))
         left, top = rng.randint(0, width // 2), rng.randint(0, height // 2)
-        right, bottom = rng.randint(left + width // 3, width + 60), rng.randint(top + height // 3, height + 60)
+        right, bottom = (
+            rng.randint(left + width // 3, width + 60),
+            rng.randint(top + height // 3, height + 60),
+        )
         size = rng.randint(10, 16)
         face = font(rng, size)
         draw.rounded_rectangle((left, top, right, bottom), rng.choice((0, 4, 10)), fill=paper, outline=ink)
@@ -198,10 +247,17 @@ def interface(rng: random.Random, width: int, height: int) -> Image.Image:
         while y < bottom - 3 * size:
             kind, x = rng.random(), left + size
             if kind < 0.3:
-                draw.rounded_rectangle((x, y, x + 9 * size, y + 2 * size), 4, fill=accent if rng.random() < 0.4 else None, outline=ink)
+                draw.rounded_rectangle(
+                    (x, y, x + 9 * size, y + 2 * size),
+                    4,
+                    fill=accent if rng.random() < 0.4 else None,
+                    outline=ink,
+                )
                 draw.text((x + size, y + size // 3), word(rng), fill=ink, font=face)
             elif kind < 0.45:
-                draw.ellipse((x, y, x + size, y + size), outline=ink, fill=accent if rng.random() < 0.5 else None)
+                draw.ellipse(
+                    (x, y, x + size, y + size), outline=ink, fill=accent if rng.random() < 0.5 else None
+                )
                 draw.text((x + 2 * size, y), words(rng, 3), fill=ink, font=face)
             else:
                 draw.text((x, y), words(rng, rng.randint(2, 8)), fill=ink, font=face)

@@ -54,7 +54,9 @@ def npz(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
         for name in sorted(arrays):
             buffer = io.BytesIO()
             np.lib.format.write_array(buffer, np.asarray(arrays[name], order="C"), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), buffer.getvalue(), zipfile.ZIP_DEFLATED)
+            archive.writestr(
+                zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), buffer.getvalue(), zipfile.ZIP_DEFLATED
+            )
     return out.getvalue()
 
 
@@ -95,7 +97,9 @@ def allow(allow_list: Path, model_id: int, name: str, since: str, manifest_sha25
     allow_list.write_text(json.dumps(entries, indent=1) + "\n")
 
 
-def export(state: Mapping[str, Any], pack: Pack, models: Path, allow_list: Path, model_id: int, since: str) -> Path:
+def export(
+    state: Mapping[str, Any], pack: Pack, models: Path, allow_list: Path, model_id: int, since: str
+) -> Path:
     """Write models/ctm-ID and enter it in the allow-list."""
     name = f"ctm-{model_id}"
     facts = {

@@ -3,6 +3,8 @@ and out, weights in half precision (cast once when a session starts)."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -22,7 +24,7 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
 
-    def op(self, kind: str, *inputs: Value, **attributes: object) -> Value:
+    def op(self, kind: str, *inputs: Value, **attributes: Any) -> Value:
         output = f"v{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
         return output
@@ -96,8 +98,13 @@ def analysis_graph(codec: Codec) -> bytes:
         assert isinstance(block, Block)
         x = g.block(x, block)
     y = g.op("Add", linear, g.dense(g.down(x, 2), net.head))
-    inputs = [_image("pixels", TensorProto.UINT8, 3, "pixel"), _image("planes", TensorProto.FLOAT, 2, "eighth")]
-    return g.finish(g.to_channels_last(y), inputs, _image("y", TensorProto.FLOAT, codec.config.latents, "latent"))
+    inputs = [
+        _image("pixels", TensorProto.UINT8, 3, "pixel"),
+        _image("planes", TensorProto.FLOAT, 2, "eighth"),
+    ]
+    return g.finish(
+        g.to_channels_last(y), inputs, _image("y", TensorProto.FLOAT, codec.config.latents, "latent")
+    )
 
 
 def hyper_graph(codec: Codec) -> bytes:
@@ -107,7 +114,9 @@ def hyper_graph(codec: Codec) -> bytes:
     x = g.dense(g.down(x, 2), net.second, leaky=True)
     z = g.dense(g.down(g.block(x, net.block), 2), net.head)
     inputs = [_image("gained", TensorProto.FLOAT, codec.config.latents, "latent")]
-    return g.finish(g.to_channels_last(z), inputs, _image("z", TensorProto.FLOAT, codec.config.hyper, "hyper"))
+    return g.finish(
+        g.to_channels_last(z), inputs, _image("z", TensorProto.FLOAT, codec.config.hyper, "hyper")
+    )
 
 
 def synthesis_graph(codec: Codec) -> bytes:

@@ -67,7 +67,10 @@ class Converter:
     def layer(self, target: str, weight: Floats, bias: Floats, in_bits: Floats, out_bits: int) -> None:
         """weight [..., outputs] with inputs' fraction bits in_bits broadcast against it; finest fit in int16."""
         size = np.abs(weight) * 2.0**-in_bits
-        limits = [math.log2(32767 / max(size.max(), 1e-12)), math.log2((2**31 - 1) / max(np.abs(bias).max(), 1e-6))]
+        limits = [
+            math.log2(32767 / max(size.max(), 1e-12)),
+            math.log2((2**31 - 1) / max(np.abs(bias).max(), 1e-6)),
+        ]
         total = min(math.floor(min(limits)), out_bits + 31)
         if total <= out_bits:
             raise ValueError(f"{target}: weights too large for int16 at {out_bits} output bits")

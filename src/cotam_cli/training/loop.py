@@ -39,6 +39,7 @@ class TrainConfig:
     pack: str
     out: str
     minutes: float = 60.0
+    steps: int = 0  # > 0: stop at this step, counted from the run's beginning
     batch: int = 8
     crop: int = 192
     optimiser: str = "muon"  # or adamw
@@ -110,10 +111,15 @@ def make_optimisers(codec: Codec, config: TrainConfig) -> list[torch.optim.Optim
         {"params": curves, "lr": 2 * config.rate, "top": 2 * config.rate, "weight_decay": 0.0},
         {"params": linear, "lr": 0.1 * config.rate, "top": 0.1 * config.rate, "weight_decay": 0.0},
     ]
-    optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01, fused=True)]
+    optimisers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    ]
     if matrices:
         muon = torch.optim.Muon(
-            [{"params": matrices, "lr": config.muon_rate}], weight_decay=0.01, adjust_lr_fn="original", ns_steps=4
+            [{"params": matrices, "lr": config.muon_rate}],
+            weight_decay=0.01,
+            adjust_lr_fn="original",
+            ns_steps=4,
         )
         for group in muon.param_groups:
             group["top"] = config.muon_rate
@@ -137,6 +143,7 @@ class Run:
         torch.set_num_threads(config.threads)
         self.config = config
         self.device = torch.device(config.device)
+        torch.manual_seed(config.seed)  # the same first weights in every worker and at every start
         self.codec = Codec(network).to(self.device, memory_format=torch.channels_last)
         self.average = Codec(network).to(self.device).requires_grad_(False)
         self.optimisers = make_optimisers(self.codec, config)
@@ -150,7 +157,9 @@ class Run:
     def start(self, pack: Pack) -> None:
         """First step of a new run: the KLT of the training pictures."""
         torch.manual_seed(self.config.seed)
-        self.codec.start_from_klt(*klt_statistics(pack, random.Random(self.config.seed), self.codec.config.latents))
+        self.codec.start_from_klt(
+            *klt_statistics(pack, random.Random(self.config.seed), self.codec.config.latents)
+        )
         self.average.load_state_dict(self.codec.state_dict())
 
     def state(self) -> dict[str, Any]:
@@ -246,11 +255,13 @@ class Run:
         began = saved = time.monotonic()
         cpu = time.process_time()
         sums: dict[str, float] = {}
-        while self.agree(not self.stop and time.monotonic() - began < config.minutes * 60):
+        while self.agree(not self.finished(time.monotonic() - began)):
             if self.set_rate() == 0.0:
                 break
             rng = self.randomness()
-            pixels = torch.from_numpy(pack.batch(rng, config.batch, config.crop)).to(self.device).float() / 255
+            pixels = (
+                torch.from_numpy(pack.batch(rng, config.batch, config.crop)).to(self.device).float() / 255
+            )
             pixels = pixels.to(memory_format=torch.channels_last)
             plane, base = quality_planes(rng, config.batch, config.crop // 16)
             figures = self.train_step(pixels, plane.to(self.device), base.to(self.device))
@@ -263,7 +274,11 @@ class Run:
                 cpu = time.process_time()
                 means = {key: value / config.log_every for key, value in sums.items()}
                 self.loss, sums = means["loss"], {}
-                record = {"step": self.step, "crops": self.crops, "core_h": round(self.core_seconds / 3600, 3)}
+                record = {
+                    "step": self.step,
+                    "crops": self.crops,
+                    "core_h": round(self.core_seconds / 3600, 3),
+                }
                 record |= {key: round(value, 5) for key, value in means.items()}
                 if self.rank == 0:
                     line = json.dumps(record)
@@ -277,6 +292,11 @@ class Run:
             self.save(out / "state.pt")
         for number, handler in before.items():
             signal.signal(number, handler)
+
+    def finished(self, seconds: float) -> bool:
+        """True when it is time to stop."""
+        enough = self.config.steps and self.step >= self.config.steps
+        return bool(self.stop or enough or seconds >= self.config.minutes * 60)
 
     def randomness(self) -> random.Random:
         """Random numbers of this step and worker alone, so that a resumed run goes on as if never stopped."""

@@ -162,7 +162,9 @@ class Analysis(nn.Module):
         super().__init__()
         self.klt = nn.Parameter(torch.zeros(config.latents, 3 * BLOCK * BLOCK))
         self.stem = Dense(3 * 64 + 2, config.width)
-        self.blocks = nn.Sequential(*(Block(config.width, 2 * config.width) for _ in range(config.encoder_blocks)))
+        self.blocks = nn.Sequential(
+            *(Block(config.width, 2 * config.width) for _ in range(config.encoder_blocks))
+        )
         self.head = Dense(4 * config.width, config.latents, gain=0.0)
 
     def forward(self, pixels: Tensor, plane: Tensor) -> Tensor:
@@ -182,7 +184,9 @@ class Synthesis(nn.Module):
         self.klt = nn.Parameter(torch.zeros(3 * BLOCK * BLOCK, config.latents))
         self.register_buffer("input_scale", torch.ones(config.latents))
         self.stem = Dense(config.latents + 2, 4 * config.width)
-        self.blocks = nn.Sequential(*(Block(config.width, 2 * config.width) for _ in range(config.decoder_blocks)))
+        self.blocks = nn.Sequential(
+            *(Block(config.width, 2 * config.width) for _ in range(config.decoder_blocks))
+        )
         self.head = Dense(config.width, 3 * 64, gain=0.0)
 
     def forward(self, latents: Tensor, plane: Tensor) -> Tensor:

@@ -1,0 +1,190 @@
+"""The workshop's commands; parsing and printing only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from cotam_cli import __version__
+from cotam_cli.cli.common import one_line_errors
+from cotam_cli.errors import CotamError
+from cotam_cli.training.data import Pack, build_pack, check_disjoint
+from cotam_cli.training.evaluate import QUALITIES, evaluate, model_manifest
+from cotam_cli.training.loop import TrainConfig, pack_state, resume_or_start, unpack_state
+from cotam_cli.training.network import NetworkConfig
+
+F = TypeVar("F", bound=Callable[..., Any])
+EXISTING = click.Path(exists=True, path_type=Path)
+ANY = click.Path(path_type=Path)
+
+HELP = {
+    "pack": "Folder made by `pack`.",
+    "out": "Folder of the run; an earlier run in it goes on.",
+    "minutes": "Stop after this long.",
+    "steps": "Stop at this step of the run; 0: never.",
+    "batch": "Crops a step.",
+    "crop": "Side of a crop, in pixels; a multiple of 64.",
+    "optimiser": "muon or adamw.",
+    "rate": "AdamW's learning rate.",
+    "muon_rate": "Muon's learning rate.",
+    "warmup": "Steps until the full learning rate.",
+    "decay_steps": "Cool down to zero over this many steps, then stop; 0: never.",
+    "ema": "Decay of the average of the weights.",
+    "clip": "Largest norm of the gradient.",
+    "seed": "Of the pictures, crops and noise.",
+    "device": "cpu, cuda, ...",
+    "threads": "Processor threads.",
+    "save_seconds": "Seconds between savings.",
+    "log_every": "Steps between lines of the log.",
+    "latents": "Latent channels.",
+    "hyper": "Hyper latent channels.",
+    "width": "Channels of the transforms.",
+    "encoder_blocks": "Blocks of the analysis.",
+    "decoder_blocks": "Blocks of the synthesis.",
+    "features": "Channels of the hyperprior.",
+    "context": "Channels of the parameter networks.",
+}
+
+
+def options_of(config: type) -> Callable[[F], F]:
+    """One option for each field of a dataclass."""
+
+    def add(function: F) -> F:
+        for field in reversed(fields(config)):
+            function = _option(field)(function)
+        return function
+
+    return add
+
+
+def _option(field: Field[Any]) -> Callable[[F], F]:
+    flag, text = f"--{field.name.replace('_', '-')}", HELP.get(field.name, "")
+    if field.default is MISSING:
+        return click.option(flag, type=click.Path(), required=True, help=text)
+    return click.option(flag, type=type(field.default), default=field.default, show_default=True, help=text)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Train the codec, and turn what was learnt into model files."""
+
+
+@main.command()
+@click.argument("sources", nargs=-1, required=True, type=EXISTING)
+@click.argument("out", type=ANY)
+@click.option("--drawn", type=click.IntRange(0), default=800, show_default=True, help="Pictures to draw.")
+@one_line_errors
+def pack(sources: tuple[Path, ...], out: Path, drawn: int) -> None:
+    """Decode the pictures of SOURCES (folders or tar files) into one pack in OUT, and draw more."""
+    build_pack(list(sources), out, drawn)
+    click.echo(f"{len(Pack(out).entries)} pictures in {out}")
+
+
+@main.command()
+@options_of(TrainConfig)
+@options_of(NetworkConfig)
+@click.option("--resume", type=EXISTING, help="Start from a file made by `state`.")
+@click.option("--dev", type=EXISTING, help="Refuse a pack with a picture of this folder.")
+@one_line_errors
+def train(resume: Path | None, dev: Path | None, **options: Any) -> None:
+    """Train, or go on with the run in OUT; the sizes of the network are then the run's."""
+    config = TrainConfig(**{field.name: options[field.name] for field in fields(TrainConfig)})
+    network = NetworkConfig(**{field.name: options[field.name] for field in fields(NetworkConfig)})
+    pictures = Pack(Path(config.pack))
+    if dev is not None:
+        check_disjoint(pictures, dev)
+    resume_or_start(config, network, resume).train(pictures)
+
+
+@main.command()
+@click.option(
+    "--state", "source", required=True, type=EXISTING, help="A run's state.pt, or a file by `state`."
+)
+@click.option("--pack", "folder", required=True, type=ANY, help="Folder made by `pack`.")
+@click.option("--models", required=True, type=ANY, help="Folder of the model folders.")
+@click.option("--id", "model_id", required=True, type=click.IntRange(1, 65535), help="The model's id.")
+@click.option("--since", default=__version__, show_default=True, help="First release that ships the model.")
+@click.option("--allow-list", type=ANY, help="List to enter it in; the package's by default.")
+@one_line_errors
+def export(
+    source: Path, folder: Path, models: Path, model_id: int, since: str, allow_list: Path | None
+) -> None:
+    """Turn a training state into the files of a model."""
+    from cotam_cli.training.export import export as export_model
+
+    if allow_list is None:
+        allow_list = Path(str(resources.files("cotam_cli.codec").joinpath("models.json")))
+    click.echo(export_model(unpack_state(source), Pack(folder), models, allow_list, model_id, since))
+
+
+@main.command("state")
+@click.argument("run", type=EXISTING)
+@click.argument("target", type=ANY)
+@one_line_errors
+def pack_up(run: Path, target: Path) -> None:
+    """Write the state of the run in RUN as one small half-precision file."""
+    pack_state(run, target)
+    click.echo(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
+
+
+@main.command("eval")
+@click.option("--data", required=True, type=EXISTING, help="Folder with a folder for each set.")
+@click.option("--out", required=True, type=ANY, help="Gets the report, the figures and the plot.")
+@click.option("--cache", type=ANY, help="Keep the other codecs' results in this folder.")
+@click.option(
+    "--set", "sets", multiple=True, default=("photo", "text"), show_default=True, help="Sets to measure."
+)
+@click.option("--quality", "qualities", multiple=True, type=float, default=QUALITIES, show_default=True)
+@click.option(
+    "--against", multiple=True, help="Codecs to compare with (jpeg, webp, avif, jxl); all by default."
+)
+@click.option("--limit", type=click.IntRange(1), help="Pictures of each set, spread evenly; all by default.")
+@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes.")
+@click.option("--state", "source", type=EXISTING, help="The model's training state.")
+@one_line_errors
+def evaluation(
+    data: Path,
+    out: Path,
+    cache: Path | None,
+    sets: tuple[str, ...],
+    qualities: tuple[float, ...],
+    against: tuple[str, ...],
+    limit: int | None,
+    workers: int,
+    source: Path | None,
+) -> None:
+    """Measure the newest model against JPEG, WebP, AVIF and JPEG XL on the pictures under DATA.
+
+    With the state that the model was exported from, the cost of the integer path is measured too.
+    """
+    missing = [name for name in sets if not (data / name).is_dir()]
+    if missing:
+        raise CotamError(f"{data} has no folder {', '.join(missing)}; name its sets with --set")
+    network = None
+    if source is not None:
+        from cotam_cli.training.export import load_codec
+
+        state = unpack_state(source)
+        trained = model_manifest().get("training", {}).get("step")
+        if state["step"] != trained:
+            raise CotamError(
+                f"{source} is of step {state['step']}, the model of step {trained}; give its own state"
+            )
+        network = load_codec(state)
+    folders = {name: data / name for name in sets}
+    evaluate(
+        folders,
+        qualities,
+        out,
+        cache=cache,
+        workers=workers,
+        limit=limit,
+        only=against or None,
+        network=network,
+    )
+    click.echo((out / "evaluation.txt").read_text())

@@ -1,0 +1,66 @@
+"""What goes into a pack, and that it shares no picture with the pictures that are measured on."""
+
+import io
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cotam_cli.errors import CotamError
+from cotam_cli.training.data import Pack, build_pack, check_disjoint
+
+
+def test_groups_and_sizes(pack_folder):
+    pack = Pack(pack_folder)
+    assert sorted((entry.name, entry.group) for entry in pack.entries)[-1] == ("text/5.png", "text")
+    assert {group: len(entries) for group, entries in pack.groups.items()} == {"photo": 4, "text": 2}
+    assert pack.pixels.size == 6 * 130 * 150 * 3
+
+
+def test_disjoint_folders_pass(pack_folder, tmp_path):
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (90, 80, 3), np.uint8)).save(tmp_path / "new.png")
+    check_disjoint(Pack(pack_folder), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["copy.png", "copy.bmp", "deep/er/copy.webp"])
+def test_a_shared_picture_is_found_whatever_its_name_and_lossless_format(
+    pictures, pack_folder, tmp_path, name
+):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.open(pictures / "photo" / "2.png").save(path, lossless=True)
+    with pytest.raises(CotamError, match=r"1 pictures .*copy.* is photo/2\.png"):
+        check_disjoint(Pack(pack_folder), tmp_path)
+
+
+def test_a_shared_picture_is_found_in_a_tar_file(pictures, pack_folder, tmp_path):
+    with tarfile.open(tmp_path / "some-0.tar", "w") as archive:
+        archive.add(pictures / "text" / "4.png", "x/4.png")
+    with pytest.raises(CotamError, match=r"some/x/4\.png is text/4\.png"):
+        check_disjoint(Pack(pack_folder), tmp_path)
+
+
+def test_a_picture_that_the_pack_scales_down_is_found_too(tmp_path):
+    """The hash is of the picture as it came."""
+    y, x = np.mgrid[:1310, :70]
+    tall = Image.fromarray(np.stack([x, y % 256, x + y], -1).astype(np.uint8))
+    wide = tall.resize((140, 2620))
+    (tmp_path / "in").mkdir()
+    wide.save(tmp_path / "in" / "a.png")
+    build_pack([tmp_path / "in"], tmp_path / "pack", drawn=0)
+    pack = Pack(tmp_path / "pack")
+    assert pack.entries[0].height == 1310
+    with pytest.raises(CotamError):
+        check_disjoint(pack, tmp_path / "in")
+
+
+def test_pictures_that_cannot_be_read_are_left_out(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "broken.png").write_bytes(b"\x89PNG no")
+    small = io.BytesIO()
+    Image.new("RGB", (20, 20)).save(small, "PNG")
+    (tmp_path / "in" / "small.png").write_bytes(small.getvalue())
+    with pytest.raises(CotamError, match="no pictures"):
+        build_pack([tmp_path / "in"], tmp_path / "pack", drawn=0)

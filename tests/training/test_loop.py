@@ -1,0 +1,115 @@
+"""A run that is stopped and goes on gives what a run in one piece gives."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="training needs PyTorch")
+
+import torch
+
+from cotam_cli.errors import CotamError
+from cotam_cli.training.data import Pack
+from cotam_cli.training.loop import TrainConfig, pack_state, resume_or_start, unpack_state
+from cotam_cli.training.network import NetworkConfig
+
+TINY = NetworkConfig(
+    latents=16, hyper=8, width=16, encoder_blocks=1, decoder_blocks=1, features=8, context=16
+)
+
+
+def train(settings, out, steps, network=TINY, carried=None, **options):
+    config = TrainConfig(out=str(out), steps=steps, **{**settings, **options})
+    run = resume_or_start(config, network, carried)
+    run.train(Pack(Path(config.pack)))
+    return run
+
+
+def flat(value, name=""):
+    """(path, tensor or number) of everything in a state."""
+    if isinstance(value, dict):
+        return [item for key in value for item in flat(value[key], f"{name}.{key}")]
+    if isinstance(value, list | tuple):
+        return [item for k, part in enumerate(value) for item in flat(part, f"{name}[{k}]")]
+    return [(name, value)]
+
+
+def assert_equal(a, b, but=()):
+    left, right = dict(flat(a)), dict(flat(b))
+    assert left.keys() == right.keys()
+    for name, value in left.items():
+        if name.split(".")[1].split("[")[0] not in but:
+            same = (
+                torch.equal(value, right[name]) if isinstance(value, torch.Tensor) else value == right[name]
+            )
+            assert same, name
+
+
+@pytest.mark.parametrize("optimiser", ["muon", "adamw"])
+def test_six_steps_equal_three_and_three(settings, tmp_path, optimiser):
+    whole = train(settings, tmp_path / "whole", 6, optimiser=optimiser)
+    train(settings, tmp_path / "parts", 3, optimiser=optimiser)
+    parts = train(settings, tmp_path / "parts", 6, optimiser=optimiser)
+    assert whole.step == parts.step == 6
+    assert_equal(whole.state(), parts.state(), but=("core_seconds", "loss"))
+
+
+def test_steps_differ_from_one_another(settings, tmp_path):
+    run = resume_or_start(TrainConfig(out=str(tmp_path), **settings), TINY)
+    draws = []
+    for run.step in (1, 2, 2):
+        draws.append((run.randomness().random(), torch.rand(1).item()))
+    assert draws[1] == draws[2] != draws[0]
+
+
+def test_a_resumed_run_keeps_its_sizes(settings, tmp_path):
+    train(settings, tmp_path, 2)
+    run = train(settings, tmp_path, 2, network=NetworkConfig())
+    assert run.codec.config == TINY
+
+
+def test_a_carried_state_is_small_and_close(settings, tmp_path):
+    run = train(settings, tmp_path / "run", 4)
+    pack_state(tmp_path / "run", tmp_path / "carried.pt")
+    assert (tmp_path / "carried.pt").stat().st_size < 0.7 * (tmp_path / "run" / "state.pt").stat().st_size
+    before, after = dict(flat(run.state())), dict(flat(unpack_state(tmp_path / "carried.pt")))
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        if isinstance(value, torch.Tensor):
+            assert after[name].dtype == value.dtype, name
+            assert torch.allclose(after[name], value, rtol=0.01, atol=1e-6), name
+
+
+def test_a_carried_state_loses_no_squared_gradient(settings, tmp_path):
+    """A squared gradient of 1e-9 that becomes zero makes the next step a thousandfold one."""
+    run = train(settings, tmp_path / "run", 2)
+    for values in run.optimisers[0].state.values():
+        values["exp_avg_sq"].fill_(1e-12)
+    run.save(tmp_path / "run" / "state.pt")
+    pack_state(tmp_path / "run", tmp_path / "carried.pt")
+    carried = unpack_state(tmp_path / "carried.pt")["optimisers"][0]["state"]
+    assert all(values["exp_avg_sq"].min() > 0.9e-12 for values in carried.values())
+
+
+def test_a_run_goes_on_from_a_carried_state(settings, tmp_path):
+    train(settings, tmp_path / "a", 3)
+    pack_state(tmp_path / "a", tmp_path / "carried.pt")
+    direct = train(settings, tmp_path / "a", 4)
+    carried = train(settings, tmp_path / "b", 4, carried=tmp_path / "carried.pt")
+    assert carried.step == 4
+    for one, other in zip(direct.codec.parameters(), carried.codec.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=0.01, rtol=0.01)
+
+
+def test_states_that_are_not_there(settings, tmp_path):
+    with pytest.raises(CotamError, match="does not exist"):
+        resume_or_start(TrainConfig(out=str(tmp_path), **settings), TINY, tmp_path / "none.pt")
+    with pytest.raises(CotamError, match="does not exist"):
+        pack_state(tmp_path, tmp_path / "carried.pt")
+
+
+def test_signals_are_given_back(settings, tmp_path):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    train(settings, tmp_path, 1)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
