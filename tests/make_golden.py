@@ -44,7 +44,9 @@ def golden_files() -> dict[str, bytes]:
     for name in ("noise", "pixel", "line"):
         files[f"{model}-{name}-q8.ctm"] = encode_pixels(source[name], 8.0)
     levels = np.random.default_rng(2).integers(0, 3, (3, 4), dtype=np.uint8)
-    files[f"{model}-photo-map3.ctm"] = encode_pixels(source["photo"], 3.0, importance=MapSpec(levels, strength=0.75))
+    files[f"{model}-photo-map3.ctm"] = encode_pixels(
+        source["photo"], 3.0, importance=MapSpec(levels, strength=0.75)
+    )
     levels = np.random.default_rng(3).integers(0, 5, (6, 7), dtype=np.uint8)
     spec = MapSpec(levels, count=5, cell_log2=1, strength=1.0)
     files[f"{model}-photo-map5.ctm"] = encode_pixels(source["photo"], 4.5, importance=spec)
