@@ -1,0 +1,76 @@
+"""Latents to payloads and back: any value, any size, the same bytes however the work is cut up."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cotam_cli.codec.models import load_model
+from cotam_cli.entropy import latents as module
+from cotam_cli.entropy.latents import decode_latents, encode_latents, first_pass_mask, hyper_grid
+from cotam_cli.errors import FormatError
+
+MODEL = load_model().entropy
+
+
+def random_source(rows: int, columns: int, spread: float, seed: int = 0):
+    """z, gained latents and a quality plane; a spread of 1e6 makes every symbol an escape or a clip."""
+    rng = np.random.default_rng(seed)
+    z = np.clip(np.rint(rng.normal(0, spread, (*hyper_grid(rows, columns), MODEL.hyper))), -32768, 32767)
+    gained = rng.normal(0, spread, (rows, columns, MODEL.latents)).astype(np.float32)
+    plane = rng.integers(4096, 32769, (rows, columns))
+    return z.astype(np.int32), gained, plane
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.sampled_from([0.01, 1.0, 30.0, 3000.0, 1e6]),
+    st.integers(4096, 32768),
+)
+def test_what_is_coded_comes_back(rows: int, columns: int, spread: float, quality: int) -> None:
+    z, gained, plane = random_source(rows, columns, spread)
+    *payloads, coded = encode_latents(MODEL, z, gained, plane, quality)
+    decoded = decode_latents(MODEL, *payloads, plane, quality)
+    assert np.array_equal(decoded.y, coded.y)
+    assert np.array_equal(decoded.z, coded.z)
+    assert decoded.crc == coded.crc
+
+
+def test_values_are_within_half_a_symbol_where_coded() -> None:
+    """A coded latent is off by at most 1/2; only those that the model holds for certainly zero may be off by more."""
+    z, gained, plane = random_source(6, 6, 20.0)
+    *_, coded = encode_latents(MODEL, z, gained, plane, 20000)
+    error = np.abs(coded.y / 64 - gained)
+    assert np.mean(error <= 0.5 + 1e-3) > 0.5
+
+
+def test_strips_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    z, gained, plane = random_source(21, 10, 2.0)
+    whole = encode_latents(MODEL, z, gained, plane, 12288)
+    for strip in (1, 40, 70):
+        monkeypatch.setattr(module, "STRIP", strip)
+        part = encode_latents(MODEL, z, gained, plane, 12288)
+        assert part[:2] == whole[:2]
+        assert part[2].crc == whole[2].crc
+
+
+def test_the_two_passes_share_the_latents() -> None:
+    mask = first_pass_mask(0, 4, 6, 8)
+    assert mask.mean() == 0.5
+    assert mask[0, 0, 0]
+    assert not mask[0, 0, 1]
+    assert np.array_equal(first_pass_mask(3, 1, 6, 8)[0], mask[3])
+
+
+def test_a_cut_payload_is_an_error_or_other_latents() -> None:
+    z, gained, plane = random_source(4, 4, 3.0)
+    z_payload, y_payload, coded = encode_latents(MODEL, z, gained, plane, 12288)
+    for cut in range(0, len(y_payload), 37):
+        payload = y_payload[:cut].rstrip(b"\0")
+        try:
+            decoded = decode_latents(MODEL, z_payload, payload, plane, 12288)
+        except FormatError:
+            continue
+        assert decoded.crc != coded.crc
