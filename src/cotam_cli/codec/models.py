@@ -113,6 +113,7 @@ def _session(data: bytes) -> Any:
         ) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.enable_cpu_mem_arena = False  # tiles of several sizes would each leave their memory behind
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 

@@ -45,8 +45,9 @@ def _curve(coefficients: Floats, plane: Plane) -> Floats:
 
 
 def apply_gain(gains: Gains, y: Floats, plane: Plane) -> Floats:
-    """Latents of the analysis to symbol units."""
-    return y * _curve(gains.gain, plane)
+    """Latents of the analysis to symbol units, in place."""
+    y *= _curve(gains.gain, plane)
+    return y
 
 
 def undo_gain(gains: Gains, values: NDArray[np.int32], plane: Plane) -> Floats:

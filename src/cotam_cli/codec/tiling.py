@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import onnxruntime
 
-TILE = 96  # latent positions a side: 1536 pixels, about 300 MB of activations
+TILE = 64  # latent positions a side: 1024 pixels, about 150 MB of activations
 HALO = 4  # latent positions: 64 pixels, more than any block's receptive field
 BLOCK = 16
 

@@ -56,8 +56,10 @@ def encode_latents(
         exact = wanted[turn] if mean is None else np.rint(wanted[turn] - mean * np.float32(1 / UNIT))
         symbols = np.clip(exact, MIN_SYMBOL, MAX_SYMBOL).astype(np.int32)
         symbols[index == SKIP] = 0
-        for table, chosen in _groups(index):
-            coders[turn > 0].group(table - 1, symbols[chosen])
+        groups = _Groups(index)
+        ordered = symbols[groups.order]
+        for table, part in groups.parts:
+            coders[turn > 0].group(table - 1, ordered[part])
         return symbols
 
     latents = _walk(model, plane, quality, exchange)
@@ -71,9 +73,12 @@ def decode_latents(
     coders = Decoder(model.tables, z_payload), Decoder(model.tables, y_payload)
 
     def exchange(index: NDArray[np.uint8], _mean: Ints | None, turn: int) -> Ints:
-        symbols = np.zeros(index.size, np.int32)
-        for table, chosen in _groups(index):
-            symbols[chosen] = coders[turn > 0].group(table - 1, chosen.size)
+        groups = _Groups(index)
+        ordered = np.zeros(index.size, np.int32)
+        for table, part in groups.parts:
+            ordered[part] = coders[turn > 0].group(table - 1, part.stop - part.start)
+        symbols = np.empty_like(ordered)
+        symbols[groups.order] = ordered
         return symbols
 
     return _walk(model, plane, quality, exchange)
@@ -81,14 +86,23 @@ def decode_latents(
 
 def first_pass_mask(top: int, rows: int, columns: int, channels: int) -> NDArray[np.bool_]:
     """True where (row + column + channel) is even: coded in the first pass."""
-    parts = np.ogrid[top : top + rows, :columns, :channels]
-    return np.asarray((parts[0] + parts[1] + parts[2]) % 2 == 0)
+    row, column, channel = (
+        (part & 1).astype(np.bool_) for part in np.ogrid[top : top + rows, :columns, :channels]
+    )
+    return np.asarray(row ^ column ^ ~channel)
 
 
-def _groups(index: NDArray[np.uint8]) -> list[tuple[int, NDArray[np.intp]]]:
-    """(scale index, positions) of every index that occurs, skipped ones left out, in rising order."""
-    present = np.flatnonzero(np.bincount(index, minlength=SCALES))
-    return [(int(k), np.flatnonzero(index == k)) for k in present if k != SKIP]
+class _Groups:
+    """Positions sorted by scale index: `order` has them all, `parts` (scale index, slice of `order`) of each index
+    that occurs, skipped ones left out, in rising order."""
+
+    def __init__(self, index: NDArray[np.uint8]) -> None:
+        self.order = np.argsort(index, kind="stable")
+        ends = np.cumsum(np.bincount(index, minlength=SCALES)).tolist()
+        starts = [0, *ends]
+        self.parts = [
+            (k, slice(starts[k], ends[k])) for k in range(SCALES) if k != SKIP and ends[k] > starts[k]
+        ]
 
 
 def _to_index(sum_256: NDArray[np.generic]) -> NDArray[np.uint8]:
