@@ -24,7 +24,7 @@ LETTERS = {1: "M", 2: "H", 3: "L", 4: "A", 5: "F", 16: "I", 17: "E", 18: "X"}
 TOTAL = 1 << 24  # what every row of cumulative frequencies ends with
 MASK = (1 << 64) - 1
 Header = namedtuple("Header", "flags model width height quality guidance strength chunks latent_hash")
-Frame = namedtuple("Frame", "z symbols means values")  # int64 arrays [rows, columns, channels]
+Frame = namedtuple("Frame", "values coded")  # [rows, columns, channels]; flat, in the order of the hash
 Decoded = namedtuple("Decoded", "header frames latent_hash")
 
 
@@ -266,25 +266,26 @@ def read_frame(model: Model, header: Header, payloads: dict[str, bytes]) -> Fram
     features = model.features(z)[:rows, :columns]
     planes = powers(read_quality(header, payloads.get("M"), rows, columns))
     prior = model.curve("y_curve", planes)
-    odd = np.indices(prior.shape).sum(axis=0) % 2
+    row, column, channel = np.indices(prior.shape)
+    turn = (channel + np.array([[0, 2], [3, 1]])[row % 2, column % 2]) % 4
     decoder = RangeDecoder(payloads["L"])
-    symbols, means = np.zeros_like(prior), np.zeros_like(prior)
-    for number, name in enumerate(("first", "second")):
+    symbols, means, coded = np.zeros_like(prior), np.zeros_like(prior), [z]
+    for number in range(4):
+        name = f"pass{number}"
         known = [compand(64 * symbols + means)] if number else []
         x = model.dense(name + ".stem", np.concatenate([features, *known, planes], axis=-1))
         x = model.block(name + ".block", x) if number else x
-        mine = odd == number
+        mine = turn == number
         means[mine] = model.dense(name + ".mean", x, leaky=False)[mine]
         offset = model.dense(name + ".scale", x, leaky=False)
         symbols[mine] = model.symbols(decoder, scale_index(prior + offset)[mine])
-    return Frame(z, symbols, means, 64 * symbols + means)
+        coded += [symbols[mine], means[mine]]
+    return Frame(64 * symbols + means, np.concatenate([part.ravel() for part in coded]))
 
 
 def add_to_hash(crc: int, frame: Frame) -> int:
     """CRC-32 of all latents so far, in the page's order."""
-    odd = np.indices(frame.symbols.shape).sum(axis=0) % 2
-    parts = [frame.z, *(part[odd == number] for number in (0, 1) for part in (frame.symbols, frame.means))]
-    return zlib.crc32(np.concatenate([part.ravel() for part in parts]).astype("<i2").tobytes(), crc)
+    return zlib.crc32(frame.coded.astype("<i2").tobytes(), crc)
 
 
 def decode(data: bytes, folder: Path | None = None) -> Decoded:

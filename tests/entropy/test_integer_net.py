@@ -85,8 +85,8 @@ def test_a_layer_that_could_overflow_is_refused() -> None:
     small = Dense(np.ones((4, 4), np.int16), np.zeros(4, np.int32), 1)
     assert wide.bound() >= EXACT
     with pytest.raises(ValueError, match=r"not below 2\^53"):
-        prove_exact(Parameters(small, None, wide, small))
-    assert prove_exact(Parameters(small, None, small, small)) < EXACT
+        prove_exact(Parameters(small, None, (small, wide), (small, small)))
+    assert prove_exact(Parameters(small, None, (small, small), (small, small))) < EXACT
 
 
 def test_the_bound_holds_for_the_worst_input() -> None:
@@ -100,5 +100,5 @@ def test_the_bound_holds_for_the_worst_input() -> None:
 
 def test_the_shipped_networks_are_proved() -> None:
     model = load_model().entropy
-    for net in (model.hyper_synthesis, model.first_pass, model.second_pass):
+    for net in (model.hyper_synthesis, *model.passes):
         assert prove_exact(net) < EXACT

@@ -66,9 +66,9 @@ def test_means_of_the_integer_networks(decoded, state):
     with torch.no_grad():
         mean, _ = network_predictions(codec, decoded)
     floats = mean[0].permute(1, 2, 0).numpy()
-    mask = np.asarray(codec.first_mask(mean.shape, mean.device)[0].permute(1, 2, 0)) > 0
-    _, first, second = integer_predictions(decoded)
-    for group, where in ((first, mask), (second, ~mask)):
+    turn = codec.pass_of(mean.shape, mean.device)[0].permute(1, 2, 0).numpy()
+    for number, group in enumerate(integer_predictions(decoded)[1:]):
+        where = turn == number
         difference = np.abs(group.mean / 64 - floats[where])
         assert np.abs(floats[where]).max() > 0.1  # the network says something at all
         assert difference.max() < 0.05
@@ -79,10 +79,9 @@ def test_scales_of_the_integer_networks(decoded, state):
     with torch.no_grad():
         _, log_scale = network_predictions(codec, decoded)
     exact = 1 + (log_scale[0].permute(1, 2, 0).numpy() - math.log(FIRST_SCALE)) / LOG_STEP
-    mask = np.asarray(codec.first_mask(log_scale.shape, log_scale.device)[0].permute(1, 2, 0)) > 0
-    _, first, second = integer_predictions(decoded)
-    for group, where in ((first, mask), (second, ~mask)):
-        expected = np.clip(exact[where], 0, SCALES - 1)
+    turn = codec.pass_of(log_scale.shape, log_scale.device)[0].permute(1, 2, 0).numpy()
+    for number, group in enumerate(integer_predictions(decoded)[1:]):
+        expected = np.clip(exact[turn == number], 0, SCALES - 1)
         assert np.abs(group.index - expected).max() < 0.7  # half of it is rounding
 
 

@@ -140,19 +140,20 @@ class HyperSynthesis:
 
 @dataclass(frozen=True)
 class Parameters:
-    """Context to means (1/64 of a symbol) and scale offsets (1/256 of a scale index)."""
+    """Context to means (1/64 of a symbol) and scale offsets (1/256 of a scale index) of one pass.
+
+    A pass codes one group of channels at each position, so that the heads are kept apart by group.
+    """
 
     stem: Dense
     block: Block | None
-    mean: Dense
-    scale: Dense
+    mean: tuple[Dense, ...]  # by channel group
+    scale: tuple[Dense, ...]
 
-    def __call__(self, x: Activations) -> tuple[Activations, Activations]:
-        """x [rows, columns, inputs] -> mean, scale, each [rows, columns, latents]."""
+    def trunk(self, x: Activations) -> Activations:
+        """x [rows, columns, inputs] -> what the heads take, [rows, columns, context]."""
         x = self.stem(x)
-        if self.block is not None:
-            x = self.block(x)
-        return self.mean(x), self.scale(x)
+        return x if self.block is None else self.block(x)
 
 
 def all_layers(net: HyperSynthesis | Parameters | Block) -> list[Dense | Depthwise]:
@@ -163,6 +164,8 @@ def all_layers(net: HyperSynthesis | Parameters | Block) -> list[Dense | Depthwi
             layers.append(part)
         elif isinstance(part, Block):
             layers += all_layers(part)
+        elif isinstance(part, tuple):
+            layers += part
     return layers
 
 

@@ -1,27 +1,31 @@
 """Latents <-> payloads: the exact path, the same for encoder and decoder.
 
-The hyper latents z are coded first, then the latents y in two passes over a dual checkerboard. A latent is a
-pair: its symbol (int16) and the mean (int16, 1/64) that the networks predicted; its value is
-64 * symbol + mean. Networks run in strips of rows, so that memory stays bounded; integers make strips exact.
+The hyper latents z are coded first, then the latents y in four passes. Each pass codes one group of channels at
+each position; the groups take turns over 2x2 positions, so that every group is seen at one position of four after
+the first pass, and diagonally at two after the second. A latent is a pair: its symbol (int16) and the mean (int16,
+1/64) that the networks predicted; its value is 64 * symbol + mean. Networks run in strips of rows, so that memory
+stays bounded; integers make strips exact.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cotam_cli.entropy.coder import MAX_SYMBOL, MIN_SYMBOL, Decoder, Encoder, Ints
 from cotam_cli.entropy.integer_net import compand
-from cotam_cli.entropy.tables import SCALES, SKIP, EntropyModel, t_of_quality, t_squared
+from cotam_cli.entropy.tables import GROUPS, PARTS, SCALES, SKIP, EntropyModel, t_of_quality, t_squared
 
 UNIT = 64  # a symbol in the units of means and values
 STRIP = 8192  # latent positions that a network sees at once
 
 Floats = NDArray[np.float32]
+Number = TypeVar("Number", bound=np.generic)
 # (pass, scale indices, means or None), both flat in coding order, to symbols
 Exchange = Callable[[NDArray[np.uint8], Ints | None, int], Ints]
 
@@ -49,11 +53,12 @@ def encode_latents(
     Returns the payloads of z and y and what the decoder will see.
     """
     coders = Encoder(model.tables), Encoder(model.tables)
-    first = first_pass_mask(0, *gained.shape)
-    wanted = (z.ravel(), gained[first], gained[~first])
 
     def exchange(index: NDArray[np.uint8], mean: Ints | None, turn: int) -> Ints:
-        exact = wanted[turn] if mean is None else np.rint(wanted[turn] - mean * np.float32(1 / UNIT))
+        if mean is None:
+            exact: NDArray[np.float32 | np.int32] = z.ravel()
+        else:
+            exact = np.rint(take_pass(gained, turn - 1).ravel() - mean * np.float32(1 / UNIT))
         symbols = np.clip(exact, MIN_SYMBOL, MAX_SYMBOL).astype(np.int32)
         symbols[index == SKIP] = 0
         groups = _Groups(index)
@@ -84,12 +89,27 @@ def decode_latents(
     return _walk(model, plane, quality, exchange)
 
 
-def first_pass_mask(top: int, rows: int, columns: int, channels: int) -> NDArray[np.bool_]:
-    """True where (row + column + channel) is even: coded in the first pass."""
-    row, column, channel = (
-        (part & 1).astype(np.bool_) for part in np.ogrid[top : top + rows, :columns, :channels]
-    )
-    return np.asarray(row ^ column ^ ~channel)
+def corners(number: int) -> Iterator[tuple[int, tuple[slice, slice], slice]]:
+    """What pass 0..3 codes: for each corner of 2x2 positions (group, its positions, the group's channels)."""
+    for row, columns in enumerate(((0, 2), (3, 1))):
+        for column, step in enumerate(columns):
+            group = (number - step) % GROUPS
+            yield group, (slice(row, None, 2), slice(column, None, 2)), PARTS[group]
+
+
+def take_pass(values: NDArray[Number], number: int) -> NDArray[Number]:
+    """The latents of one pass, [rows, columns, latents] -> [rows, columns, latents / 4]."""
+    rows, columns, channels = values.shape
+    found = np.empty((rows, columns, channels // GROUPS), values.dtype)
+    for _, place, part in corners(number):
+        found[place] = values[place][..., part]
+    return found
+
+
+def put_pass(values: Ints, number: int, found: Ints) -> None:
+    """The inverse of `take_pass`, into values [rows, columns, latents]."""
+    for _, place, part in corners(number):
+        values[place][..., part] = found[place]
 
 
 class _Groups:
@@ -121,12 +141,11 @@ def _walk(model: EntropyModel, plane: NDArray[np.int64], quality: int, exchange:
     features = _features(model, z)[:rows, :columns]
 
     y = np.zeros((rows, columns, model.latents), np.int32)
-    for turn in (1, 2):
-        index, mean = _predict(model, features, t, y, turn)
-        symbols = exchange(index, mean, turn)
+    for number in range(GROUPS):
+        index, mean = _predict(model, features, t, y, number)
+        symbols = exchange(index, mean, number + 1)
         crc = _crc(mean, _crc(symbols, crc))
-        mask = first_pass_mask(0, *y.shape)
-        y[mask if turn == 1 else ~mask] = symbols * UNIT + mean
+        put_pass(y, number, (symbols * UNIT + mean).reshape(rows, columns, -1))
     return Latents(z, y, crc)
 
 
@@ -147,24 +166,26 @@ def _features(model: EntropyModel, z: Ints) -> NDArray[np.int16]:
 
 
 def _predict(
-    model: EntropyModel, features: NDArray[np.int16], t: NDArray[np.int64], y: Ints, turn: int
+    model: EntropyModel, features: NDArray[np.int16], t: NDArray[np.int64], y: Ints, number: int
 ) -> tuple[NDArray[np.uint8], Ints]:
-    """Scale indices and means of one pass's latents, flat in coding order."""
+    """Scale indices and means of the latents of pass 0..3, flat in coding order. y holds 0 where not yet known."""
     rows, columns, channels = y.shape
-    net, halo = (model.first_pass, 0) if turn == 1 else (model.second_pass, 1)
-    step = max(1, STRIP // columns)
-    indices, means = [], []
+    net, halo = model.passes[number], min(number, 1)
+    index = np.empty((rows, columns, channels // GROUPS), np.uint8)
+    mean = np.empty(index.shape, np.int32)
+    step = max(2, STRIP // columns & ~1)  # even: a strip begins with a first row of 2x2
     for top in range(0, rows, step):
         end = min(rows, top + step)
         low, high = max(0, top - halo), min(rows, end + halo)
         inputs: list[NDArray[np.generic]] = [features[low:high]]
-        if turn == 2:
+        if number:
             inputs.append(compand(y[low:high].astype(np.float64)))
         planes = np.stack([t[low:high], t_squared(t[low:high])], -1)
-        mean, scale = net(np.concatenate([*inputs, planes], -1, dtype=np.float64))
-        inner = slice(top - low, end - low)
-        mask = first_pass_mask(top, end - top, columns, channels) ^ (turn == 2)
-        sums = model.y_curve(t[top:end]) + scale[inner].astype(np.int64)
-        indices.append(_to_index(sums[mask]))
-        means.append(mean[inner][mask].astype(np.int32))
-    return np.concatenate(indices), np.concatenate(means)
+        x = net.trunk(np.concatenate([*inputs, planes], -1, dtype=np.float64))[top - low : end - low]
+        for group, place, _ in corners(number):
+            part = x[place]
+            if part.size:
+                sums = model.y_curves[group](t[top:end][place]) + net.scale[group](part).astype(np.int64)
+                index[top:end][place] = _to_index(sums)
+                mean[top:end][place] = net.mean[group](part)
+    return index.ravel(), mean.ravel()

@@ -22,6 +22,8 @@ T_MIDDLE = 18432  # quality 4.5 in 1/4096
 MIN_QUALITY, MAX_QUALITY = 4096, 32768
 SCALES = 64
 SKIP = 0  # the scale index of "certainly zero": not coded
+GROUPS = 4  # of channels, and passes; channel c is in group c mod 4
+PARTS = tuple(slice(group, None, GROUPS) for group in range(GROUPS))
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -45,15 +47,14 @@ class EntropyModel:
     """Integer networks, curves and tables of one model."""
 
     hyper_synthesis: HyperSynthesis
-    first_pass: Parameters
-    second_pass: Parameters
-    y_curve: Curve
+    passes: tuple[Parameters, ...]
+    y_curves: tuple[Curve, ...]  # by channel group
     z_curve: Curve
     tables: Tables
 
     @property
     def latents(self) -> int:
-        return len(self.y_curve.a)
+        return GROUPS * len(self.y_curves[0].a)
 
     @property
     def hyper(self) -> int:
@@ -83,13 +84,13 @@ def load_entropy_model(data: bytes) -> EntropyModel:
                 _dense(arrays, "hyper.third", leaky=True),
                 _block(arrays, "hyper.last"),
             ),
-            first_pass=_parameters(arrays, "first"),
-            second_pass=_parameters(arrays, "second"),
-            y_curve=_curve(arrays, "y_curve"),
+            passes=tuple(_parameters(arrays, f"pass{number}") for number in range(GROUPS)),
+            y_curves=tuple(_curve(arrays, "y_curve", part) for part in PARTS),
             z_curve=_curve(arrays, "z_curve"),
             tables=_tables(arrays),
         )
-        for net in (model.hyper_synthesis, model.first_pass, model.second_pass):
+        prove_exact(model.hyper_synthesis)
+        for net in model.passes:
             prove_exact(net)
     except (KeyError, ValueError, OSError, EOFError) as error:
         raise ModelError(f"the model's entropy.npz is damaged ({error}); reinstall cotam-cli") from error
@@ -110,11 +111,16 @@ def _block(arrays: Arrays, name: str) -> Block:
 def _parameters(arrays: Arrays, name: str) -> Parameters:
     block = _block(arrays, f"{name}.block") if f"{name}.block.up.weight" in arrays else None
     stem = _dense(arrays, f"{name}.stem", leaky=True)
-    return Parameters(stem, block, _dense(arrays, f"{name}.mean"), _dense(arrays, f"{name}.scale"))
+    mean, scale = (_dense(arrays, f"{name}.{head}") for head in ("mean", "scale"))
+    return Parameters(stem, block, _by_group(mean), _by_group(scale))
 
 
-def _curve(arrays: Arrays, name: str) -> Curve:
-    a, b, c = arrays[name].astype(np.int64)
+def _by_group(head: Dense) -> tuple[Dense, ...]:
+    return tuple(Dense(head.weight[:, part], head.bias[part], head.shift) for part in PARTS)
+
+
+def _curve(arrays: Arrays, name: str, part: slice = slice(None)) -> Curve:
+    a, b, c = arrays[name][:, part].astype(np.int64)
     return Curve(a, b, c)
 
 

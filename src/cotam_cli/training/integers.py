@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from cotam_cli.entropy.coder import PREFIXES
 from cotam_cli.entropy.tables import SCALES
-from cotam_cli.training.network import Block, Codec, Dense, Depthwise
+from cotam_cli.training.network import Block, Codec, Dense, Depthwise, Parameters
 
 HEADROOM = 4.0  # activations may grow to this times the calibrated maximum before they clip
 MAX_BITS = 12  # of an activation's fraction
@@ -41,7 +41,7 @@ def calibrate(codec: Codec, batches: list[tuple[Tensor, Tensor, Tensor]]) -> dic
         return hook
 
     handles = []
-    for top in ("hyper_synthesis", "first_pass", "second_pass"):
+    for top in ("hyper_synthesis", "passes"):
         for name, module in codec.get_submodule(top).named_modules(prefix=top):
             if isinstance(module, Dense | Depthwise | Block):
                 handles.append(module.register_forward_hook(watch(name)))
@@ -114,15 +114,17 @@ def convert(codec: Codec, largest: dict[str, float]) -> Arrays:
 
     planes = np.full(2, float(PLANE_BITS))
     known = np.full(config.latents, float(SYMBOL_BITS))
-    for target, module, inputs in (
-        ("first", codec.first_pass, np.concatenate([np.full(int(c), float(features)), planes])),
-        ("second", codec.second_pass, np.concatenate([np.full(int(c), float(features)), known, planes])),
-    ):
-        names = [f"{target}_pass.stem"] + ([f"{target}_pass.block"] if module.block is not None else [])
-        stream = stream_bits(*names)
+    for number, module in enumerate(codec.passes):
+        assert isinstance(module, Parameters)
+        target, name = f"pass{number}", f"passes.{number}"
+        context = [known] if number else []
+        inputs = np.concatenate([np.full(int(c), float(features)), *context, planes])
+        stream = stream_bits(
+            *(f"{name}.{part}" for part in (("stem", "block") if module.block else ("stem",)))
+        )
         converter.dense(f"{target}.stem", module.stem, inputs, stream)
         if module.block is not None:
-            converter.block(f"{target}.block", f"{target}_pass.block", module.block, stream)
+            converter.block(f"{target}.block", f"{name}.block", module.block, stream)
         _heads(converter, target, module.head, config.latents, config.context, stream)
     converter.arrays["y_curve"] = _curve(codec.y_prior, absolute=True)
     converter.arrays["z_curve"] = _curve(codec.z_prior, absolute=True)

@@ -1,7 +1,7 @@
 """The network while it is trained: a float picture codec with a rate estimate.
 
 One straight road: pixels -> analysis -> gains -> rounding -> synthesis, with a hyperprior and a
-two-pass (dual checkerboard) context that predict a mean and a scale for every latent.
+four-pass context that predict a mean and a scale for every latent.
 
 Shapes are NCHW. Pixels are scaled to about unit range (`to_unit`), `plane` is the quality of each latent
 position mapped from [1, 8] to t in [-1, 1], [n, 1, h/16, w/16].
@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 PIXEL_SCALE = 4.0  # pixels 0..1 become -2..2: gated and residual blocks diverge on 0..255
 BLOCK = 16  # pixels per latent position, each way
+PASSES = 4  # of the context
 LEAK = 0.125  # a slope that an integer network does by a shift
-LAMBDA_LOW, LAMBDA_HIGH = 0.0004, 0.05  # of loss = lambda * 255^2 * MSE + bpp, at quality 1 and 8
+LAMBDA_LOW, LAMBDA_HIGH = 0.00018, 0.036  # of loss = lambda * 255^2 * MSE + bpp, at quality 1 and 8
 MIN_LOG_SCALE, MAX_LOG_SCALE = math.log(0.005), math.log(96.0)  # a floor of 0.04 cost 0.1 bpp of noise
 
 
@@ -271,8 +272,9 @@ class Codec(nn.Module):
         self.synthesis = Synthesis(config)
         self.hyper_analysis = HyperAnalysis(config)
         self.hyper_synthesis = HyperSynthesis(config)
-        self.first_pass = Parameters(config.features + 2, config, with_block=False)
-        self.second_pass = Parameters(config.features + m + 2, config, with_block=True)
+        first = Parameters(config.features + 2, config, with_block=False)
+        later = (Parameters(config.features + m + 2, config, with_block=True) for _ in range(1, PASSES))
+        self.passes = nn.ModuleList([first, *later])
         self.log_gain = nn.Parameter(torch.zeros(3, m))
         self.log_regain = nn.Parameter(torch.zeros(3, m))
         self.y_prior = nn.Parameter(torch.zeros(3, m))
@@ -298,20 +300,17 @@ class Codec(nn.Module):
         self.y_prior[0] += torch.log(sigma * 0.55) - 0.7
         self.z_prior[0] = math.log(0.5)
 
-    def first_mask(self, shape: torch.Size, device: torch.device) -> Tensor:
-        """1 where a latent is coded in the first pass: (row + column + channel) even."""
+    def pass_of(self, shape: torch.Size, device: torch.device) -> Tensor:
+        """The pass 0..3 that codes each latent, [1, latents, h, w]; the order is that of docs/FORMAT.md."""
         _, m, h, w = shape
-        parts = [torch.arange(k, device=device) for k in (m, h, w)]
-        return ((parts[0][:, None, None] + parts[1][:, None] + parts[2]) % 2 == 0).float()[None]
+        steps = torch.tensor([[0, 2], [3, 1]], device=device).repeat(-(-h // 2), -(-w // 2))[:h, :w]
+        return ((steps + torch.arange(m, device=device)[:, None, None]) % PASSES)[None]
 
-    def quantise(self, gained: Tensor, mean: Tensor) -> Tensor:
-        return ste_round(gained - mean) + mean
-
-    def predict(self, features: Tensor, planes: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Mean and log scale of every latent (log scale still without the per-channel prior)."""
-        if known is None:
-            return self.first_pass(torch.cat([features, planes], 1))
-        return self.second_pass(torch.cat([features, compand(known), planes], 1))
+    def predict(self, number: int, features: Tensor, planes: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log scale (without the per-channel prior) of every latent, as pass 0..3 sees them."""
+        context = [compand(known)] if number else []
+        mean, log_scale = self.passes[number](torch.cat([features, *context, planes], 1))
+        return mean, log_scale
 
     def forward(self, pixels: Tensor, plane: Tensor, base: Tensor) -> Output:
         """pixels [n, 3, h, w] in 0..1, sides multiples of 64; plane t [n, 1, h/16, w/16]; base t [n, 1, 1, 1]."""
@@ -323,16 +322,18 @@ class Codec(nn.Module):
         features = self.hyper_synthesis(ste_round(z))
         planes = torch.cat([plane, plane * plane], 1)
         prior = quadratic(self.y_prior, plane)
-        mask = self.first_mask(y.shape, y.device)
+        turn = self.pass_of(y.shape, y.device)
 
-        mean1, scale1 = self.predict(features, planes, None)
-        known = self.quantise(gained, mean1) * mask
-        mean2, scale2 = self.predict(features, planes, known)
-        mean = mean1 * mask + mean2 * (1 - mask)
-        log_scale = (prior + scale1 * mask + scale2 * (1 - mask)).clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
-
-        y_bits = training_bits(gained - mean, log_scale).sum(1, keepdim=True)
-        rounded = self.quantise(gained, mean)
+        rounded, mean, log_scale = torch.zeros_like(gained), torch.zeros_like(gained), prior
+        for number in range(PASSES):
+            mine = (turn == number).float()
+            own_mean, own_scale = self.predict(number, features, planes, rounded)
+            mean = mean + own_mean * mine
+            log_scale = log_scale + own_scale * mine
+            rounded = rounded + (ste_round(gained - own_mean) + own_mean) * mine
+        y_bits = training_bits(gained - mean, log_scale.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)).sum(
+            1, keepdim=True
+        )
         latents = rounded * torch.exp(quadratic(self.log_regain - self.log_gain, plane))
         decoded = from_unit(self.synthesis(latents, plane))
         z_share = F.interpolate(z_bits.sum(1, keepdim=True) / 16, scale_factor=4, mode="nearest")

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from cotam_cli.bitstream import ChunkType, parse
 from cotam_cli.codec.decoder import DecodedLatents, decode_to_latents
 from cotam_cli.entropy.coder import Tables
-from cotam_cli.entropy.latents import UNIT, _features, _predict, _to_index, first_pass_mask
-from cotam_cli.entropy.tables import QUALITY_UNIT, SKIP, t_of_quality
+from cotam_cli.entropy.latents import UNIT, _features, _predict, _to_index, put_pass, take_pass
+from cotam_cli.entropy.tables import GROUPS, QUALITY_UNIT, SKIP, t_of_quality
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,7 +91,7 @@ def rate_loss(data: bytes, codec: Codec | None = None) -> RateLoss:
 
 
 def integer_predictions(decoded: DecodedLatents) -> list[Predicted]:
-    """The integer networks' view of a decoded file: z, then y of the first and of the second pass."""
+    """The integer networks' view of a decoded file: z, then y pass by pass."""
     model, y, z = decoded.model.entropy, decoded.latents.y, decoded.latents.z
     rows, columns, _ = y.shape
     t = t_of_quality(decoded.plane)
@@ -99,10 +99,12 @@ def integer_predictions(decoded: DecodedLatents) -> list[Predicted]:
     z_index = np.broadcast_to(_to_index(model.z_curve(base)), z.shape).ravel()
     groups = [Predicted(z_index, np.zeros(z.size, np.int32), z.ravel())]
     features = _features(model, z)[:rows, :columns]
-    first = first_pass_mask(0, *y.shape)
-    for turn, mask in ((1, first), (2, ~first)):
-        index, mean = _predict(model, features, t, np.where(first, y, 0), turn)
-        groups.append(Predicted(index, mean, (y[mask] - mean) // UNIT))
+    known = np.zeros_like(y)
+    for number in range(GROUPS):
+        index, mean = _predict(model, features, t, known, number)
+        values = take_pass(y, number)
+        groups.append(Predicted(index, mean, (values.ravel() - mean) // UNIT))
+        put_pass(known, number, values)
     return groups
 
 
@@ -149,11 +151,13 @@ def network_predictions(codec: Codec, decoded: DecodedLatents) -> tuple[Tensor, 
     planes = torch.cat([plane, plane * plane], 1)
     features = codec.hyper_synthesis(_tensor(decoded.latents.z))[:, :, :rows, :columns]
     y = _tensor(decoded.latents.y / UNIT)
-    mask = codec.first_mask(y.shape, y.device)
-    mean1, scale1 = codec.predict(features, planes, None)
-    mean2, scale2 = codec.predict(features, planes, y * mask)
-    log_scale = quadratic(codec.y_prior, plane) + scale1 * mask + scale2 * (1 - mask)
-    return mean1 * mask + mean2 * (1 - mask), log_scale.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
+    turn = codec.pass_of(y.shape, y.device)
+    mean, log_scale = torch.zeros_like(y), quadratic(codec.y_prior, plane)
+    for number in range(GROUPS):
+        own_mean, own_scale = codec.predict(number, features, planes, y * (turn < number))
+        mean += own_mean * (turn == number)
+        log_scale = log_scale + own_scale * (turn == number)
+    return mean, log_scale.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
 
 
 def _tensor(values: NDArray[np.generic]) -> Tensor:

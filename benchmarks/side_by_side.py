@@ -1,0 +1,51 @@
+"""The README's picture: one crop as the original and as each codec gives it back from files of about equal size."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from cotam_cli.bench.codecs import anchors, cotam, encode_near
+from cotam_cli.bench.metrics import psnr
+from cotam_cli.bench.pictures import load_pixels
+
+ROOT = Path(__file__).parents[1]
+CROP = (300, 60, 300 + 250, 60 + 220)  # left, top, right, bottom
+ZOOM = 2
+STRIP = 44  # pixels of caption
+NAMES = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF", "cotam": "cotam"}
+
+
+def panel(pixels: np.ndarray, caption: str) -> Image.Image:
+    crop = Image.fromarray(pixels).crop(CROP)
+    crop = crop.resize((crop.width * ZOOM, crop.height * ZOOM), Image.Resampling.BICUBIC)
+    result = Image.new("RGB", (crop.width, crop.height + STRIP), "white")
+    result.paste(crop, (0, STRIP))
+    ImageDraw.Draw(result).text((10, 9), caption, fill="black", font=ImageFont.load_default(22))
+    return result
+
+
+def main() -> None:
+    picture, bpp, target = Path(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3])
+    pixels = load_pixels(picture)
+    found, _ = anchors()
+    panels = [panel(pixels, f"original, {picture.stat().st_size:,} bytes of PNG")]
+    for codec in (*(c for c in found if c.name in NAMES), cotam()):
+        encoded = encode_near(codec, pixels, bpp)
+        decoded = codec.decode(encoded.data)
+        text = f"{NAMES[codec.name]}, {len(encoded.data):,} bytes, {psnr(pixels, decoded):.1f} dB"
+        panels.append(panel(decoded, text))
+        print(text, f"{encoded.bpp:.3f} bpp, setting {encoded.setting:g}")
+    chosen = [panels[0], *panels[2:]] if len(panels) > 4 else panels
+    width, height = chosen[0].size
+    sheet = Image.new("RGB", (2 * width + 8, 2 * height + 8), "white")
+    for k, part in enumerate(chosen[:4]):
+        sheet.paste(part, ((k % 2) * (width + 8), (k // 2) * (height + 8)))
+    sheet.save(target, quality=90)
+
+
+if __name__ == "__main__":
+    main()
