@@ -1,5 +1,7 @@
 """The package's errors. Each message is one line: what is wrong, and what to do about it."""
 
+MIN_USEFUL = 100  # bytes of a file, under which scaling down cannot help either
+
 
 class CotamError(Exception):
     """Base of every error that cotam raises on purpose; catch this one to catch them all."""
@@ -19,3 +21,19 @@ class ModelError(CotamError):
 
 class GuideError(CotamError):
     """A source of the importance map that cannot be used."""
+
+
+class BudgetError(CotamError):
+    """A number of bytes that no quality reaches. `smallest` is the size in bytes of the smallest possible file."""
+
+    def __init__(self, size: tuple[int, int], max_bytes: int, smallest: int) -> None:
+        width, height = size
+        self.smallest = smallest
+        advice = f"allow {smallest}"
+        if max_bytes >= MIN_USEFUL:
+            side = int(0.95 * max(size) * ((max_bytes - 33) / (smallest - 33)) ** 0.5)
+            advice += f" or scale it down, --max-side {max(side, 1)}"
+        super().__init__(
+            f"{width}x{height} does not fit into {max_bytes} bytes: the smallest possible file has {smallest} "
+            f"({4 * -(-smallest // 3)} as base64); {advice}"
+        )

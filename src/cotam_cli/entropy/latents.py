@@ -25,6 +25,7 @@ UNIT = 64  # a symbol in the units of means and values
 STRIP = 8192  # latent positions that a network sees at once
 
 Floats = NDArray[np.float32]
+Features = NDArray[np.int16]
 Number = TypeVar("Number", bound=np.generic)
 # (pass, scale indices, means or None), both flat in coding order, to symbols
 Exchange = Callable[[NDArray[np.uint8], Ints | None, int], Ints]
@@ -44,11 +45,34 @@ def hyper_grid(rows: int, columns: int) -> tuple[int, int]:
     return -(-rows // 4), -(-columns // 4)
 
 
+@dataclass(frozen=True)
+class Trace:
+    """What the networks said of each latent, int16 [h/16, w/16, latents]."""
+
+    sums: NDArray[np.int16]  # 1/256 of a scale index, before rounding and clipping
+    means: NDArray[np.int16]  # 1/64 of a symbol
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...]) -> Trace:
+        return cls(np.zeros(shape, np.int16), np.zeros(shape, np.int16))
+
+
 def encode_latents(
-    model: EntropyModel, z: Ints, gained: Floats, plane: NDArray[np.int64], quality: int
+    model: EntropyModel,
+    z: Ints,
+    gained: Floats,
+    plane: NDArray[np.int64],
+    quality: int,
+    *,
+    crc: int = 0,
+    features: Features | None = None,
+    trace: Trace | None = None,
 ) -> tuple[bytes, bytes, Latents]:
     """Quantise and code. z int32 symbols [h/64, w/64, hyper]; gained float32 [h/16, w/16, latents] in symbol
     units; plane int64 [h/16, w/16] effective quality in 1/4096; quality the header's.
+
+    crc goes on from the frames before. features, the `hyper_features` of z, save their computing. trace is
+    filled with what the networks said.
 
     Returns the payloads of z and y and what the decoder will see.
     """
@@ -67,12 +91,18 @@ def encode_latents(
             coders[turn > 0].group(table - 1, ordered[part])
         return symbols
 
-    latents = _walk(model, plane, quality, exchange)
+    latents = _walk(model, plane, quality, exchange, crc, features, trace)
     return coders[0].finish(), coders[1].finish(), latents
 
 
 def decode_latents(
-    model: EntropyModel, z_payload: bytes, y_payload: bytes, plane: NDArray[np.int64], quality: int
+    model: EntropyModel,
+    z_payload: bytes,
+    y_payload: bytes,
+    plane: NDArray[np.int64],
+    quality: int,
+    *,
+    crc: int = 0,
 ) -> Latents:
     """The inverse of `encode_latents`. Raises FormatError on payloads that no encoder wrote."""
     coders = Decoder(model.tables, z_payload), Decoder(model.tables, y_payload)
@@ -86,7 +116,7 @@ def decode_latents(
         symbols[groups.order] = ordered
         return symbols
 
-    return _walk(model, plane, quality, exchange)
+    return _walk(model, plane, quality, exchange, crc)
 
 
 def corners(number: int) -> Iterator[tuple[int, tuple[slice, slice], slice]]:
@@ -106,7 +136,7 @@ def take_pass(values: NDArray[Number], number: int) -> NDArray[Number]:
     return found
 
 
-def put_pass(values: Ints, number: int, found: Ints) -> None:
+def put_pass(values: NDArray[Number], number: int, found: NDArray[Number]) -> None:
     """The inverse of `take_pass`, into values [rows, columns, latents]."""
     for _, place, part in corners(number):
         values[place][..., part] = found[place]
@@ -131,21 +161,34 @@ def _to_index(sum_256: NDArray[np.generic]) -> NDArray[np.uint8]:
     return np.asarray(np.clip(index, 0, SCALES - 1), np.uint8)
 
 
-def _walk(model: EntropyModel, plane: NDArray[np.int64], quality: int, exchange: Exchange) -> Latents:
+def _walk(
+    model: EntropyModel,
+    plane: NDArray[np.int64],
+    quality: int,
+    exchange: Exchange,
+    crc: int,
+    features: Features | None = None,
+    trace: Trace | None = None,
+) -> Latents:
     rows, columns = plane.shape
     t = t_of_quality(plane)
     z_shape = (*hyper_grid(rows, columns), model.hyper)
     z_sums = np.broadcast_to(model.z_curve(t_of_quality(np.array(quality, np.int64))), z_shape)
     z = exchange(_to_index(z_sums).ravel(), None, 0).reshape(z_shape)
-    crc = _crc(z, 0)
-    features = _features(model, z)[:rows, :columns]
+    crc = _crc(z, crc)
+    if features is None:
+        features = hyper_features(model, z)
+    features = features[:rows, :columns]
 
     y = np.zeros((rows, columns, model.latents), np.int32)
     for number in range(GROUPS):
-        index, mean = _predict(model, features, t, y, number)
-        symbols = exchange(index, mean, number + 1)
+        sums, mean = _predict(model, features, t, y, number)
+        symbols = exchange(_to_index(sums), mean, number + 1)
         crc = _crc(mean, _crc(symbols, crc))
         put_pass(y, number, (symbols * UNIT + mean).reshape(rows, columns, -1))
+        if trace is not None:
+            put_pass(trace.sums, number, sums.reshape(rows, columns, -1))
+            put_pass(trace.means, number, mean.astype(np.int16).reshape(rows, columns, -1))
     return Latents(z, y, crc)
 
 
@@ -153,8 +196,8 @@ def _crc(values: Ints, crc: int) -> int:
     return zlib.crc32(values.astype("<i2").tobytes(), crc)
 
 
-def _features(model: EntropyModel, z: Ints) -> NDArray[np.int16]:
-    """Hyper synthesis in strips of z rows; one row of halo covers its receptive field."""
+def hyper_features(model: EntropyModel, z: Ints) -> Features:
+    """Hyper synthesis, int16 [4 rows, 4 columns, features], strip by strip, with a halo of one row of z."""
     rows, columns, _ = z.shape
     step = max(1, STRIP // (16 * columns))
     parts = []
@@ -166,13 +209,14 @@ def _features(model: EntropyModel, z: Ints) -> NDArray[np.int16]:
 
 
 def _predict(
-    model: EntropyModel, features: NDArray[np.int16], t: NDArray[np.int64], y: Ints, number: int
-) -> tuple[NDArray[np.uint8], Ints]:
-    """Scale indices and means of the latents of pass 0..3, flat in coding order. y holds 0 where not yet known."""
+    model: EntropyModel, features: Features, t: NDArray[np.int64], y: Ints, number: int
+) -> tuple[NDArray[np.int16], Ints]:
+    """Sums in 1/256 of a scale index (clipped to int16, far beyond all indices) and means of the latents of pass
+    0..3, flat in coding order. y holds 0 where not yet known."""
     rows, columns, channels = y.shape
     net, halo = model.passes[number], min(number, 1)
-    index = np.empty((rows, columns, channels // GROUPS), np.uint8)
-    mean = np.empty(index.shape, np.int32)
+    sums = np.empty((rows, columns, channels // GROUPS), np.int16)
+    mean = np.empty(sums.shape, np.int32)
     step = max(2, STRIP // columns & ~1)  # even: a strip begins with a first row of 2x2
     for top in range(0, rows, step):
         end = min(rows, top + step)
@@ -185,7 +229,7 @@ def _predict(
         for group, place, _ in corners(number):
             part = x[place]
             if part.size:
-                sums = model.y_curves[group](t[top:end][place]) + net.scale[group](part).astype(np.int64)
-                index[top:end][place] = _to_index(sums)
+                exact = model.y_curves[group](t[top:end][place]) + net.scale[group](part).astype(np.int64)
+                sums[top:end][place] = np.clip(exact, -32768, 32767)
                 mean[top:end][place] = net.mean[group](part)
-    return index.ravel(), mean.ravel()
+    return sums.ravel(), mean.ravel()

@@ -56,6 +56,13 @@ class EntropyModel:
     def latents(self) -> int:
         return GROUPS * len(self.y_curves[0].a)
 
+    def y_curve(self, t: NDArray[np.int64]) -> NDArray[np.int64]:
+        """All groups' curves: t [...] in 1/4096 -> [..., latents] in 1/256 of an index."""
+        sums = np.empty((*t.shape, self.latents), np.int64)
+        for curve, part in zip(self.y_curves, PARTS, strict=True):
+            sums[..., part] = curve(t)
+        return sums
+
     @property
     def hyper(self) -> int:
         return len(self.z_curve.a)

@@ -1,0 +1,228 @@
+"""Coding to a number of bytes: the finest quality whose file fits.
+
+The analysis network and the hyper latents are reused between trials. A trial leaves a trace of what the entropy
+networks said of each latent; from it follows the size at any quality nearby, without network or coder. So one trial
+and one final coding do for most pictures. What counts is always the size of the file itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cotam_cli.bitstream import Chunk
+from cotam_cli.codec.encoder import (
+    Analysis,
+    Hyper,
+    MapSpec,
+    Pixels,
+    TimedPixels,
+    analyse,
+    build,
+    code,
+    encode_frames,
+    make_header,
+)
+from cotam_cli.codec.quality import Plane, apply_gain, quality_plane
+from cotam_cli.entropy.estimate import cost_table, estimate_bits
+from cotam_cli.entropy.latents import Trace
+from cotam_cli.entropy.tables import MAX_QUALITY, MIN_QUALITY, QUALITY_UNIT, t_of_quality
+from cotam_cli.errors import BudgetError
+
+SLACK = 0.97  # a file of this share of the budget is near enough
+AIM = 0.987  # where the search aims, so that small misses stay between SLACK and 1
+TRIALS = 12
+NEAR = QUALITY_UNIT  # over which an analysis still serves
+VERY_NEAR = QUALITY_UNIT // 2  # over which hyper latents do
+SLOPE = 0.4  # growth of ln(bytes) a quality unit, where nothing better is known
+USUAL_BPP = 0.06  # at quality 1; only where a search starts
+CELL = 64  # pixels a side of the pieces that a sample is made of
+SAMPLE_CELLS = 64
+SAMPLE_LATENTS = 1 << 17
+
+Number = TypeVar("Number", bound=np.generic)
+SizeAt = Callable[[int], float]  # quality in 1/4096 to bytes
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A file, its quality in 1/4096, and what its size would be at others."""
+
+    quality: int
+    data: bytes
+    size_at: SizeAt
+
+
+def encode_to_size(
+    pixels: Pixels,
+    max_bytes: int,
+    *,
+    importance: MapSpec | None = None,
+    alpha: Pixels | None = None,
+    extras: tuple[Chunk, ...] = (),
+) -> bytes:
+    """Code uint8 [h, w, 3] pixels into at most max_bytes, within 3 % below where the qualities reach that far.
+
+    Other arguments as for `encode_pixels`. The file's header has the quality that was chosen.
+
+    Raises BudgetError, which knows the smallest possible size, where no quality fits.
+    """
+    analysed: tuple[int, Analysis] | None = None
+    coded: tuple[int, Hyper] | None = None
+
+    def attempt(quality: int) -> Trial:
+        nonlocal analysed, coded
+        if analysed is None or abs(quality - analysed[0]) > NEAR:
+            analysed, coded = (quality, analyse(pixels, quality / QUALITY_UNIT, importance)), None
+        hyper = coded[1] if coded is not None and abs(quality - coded[0]) <= VERY_NEAR else None
+        trial, hyper = _trial(analysed[1], quality, hyper, alpha, extras)
+        coded = coded if hyper is None else (quality, hyper)
+        return trial
+
+    return _search(attempt, _guess(pixels, max_bytes), max_bytes, (pixels.shape[1], pixels.shape[0]))
+
+
+def encode_frames_to_size(
+    frames: Sequence[TimedPixels], max_bytes: int, *, extras: tuple[Chunk, ...] = ()
+) -> bytes:
+    """Code an animation, at one quality for all frames, into at most max_bytes; as `encode_to_size`."""
+    seen: list[tuple[int, int]] = []
+
+    def attempt(quality: int) -> Trial:
+        data = encode_frames(frames, quality / QUALITY_UNIT, extras=extras)
+        slope = SLOPE
+        if seen and seen[-1][0] != quality:
+            slope = math.log(len(data) / seen[-1][1]) / ((quality - seen[-1][0]) / QUALITY_UNIT)
+        seen.append((quality, len(data)))
+        return Trial(
+            quality, data, lambda q: len(data) * math.exp(max(slope, 0.05) * (q - quality) / QUALITY_UNIT)
+        )
+
+    first = frames[0].pixels
+    return _search(
+        attempt, _guess(first, max_bytes // len(frames)), max_bytes, (first.shape[1], first.shape[0])
+    )
+
+
+def _search(attempt: Callable[[int], Trial], guess: int, max_bytes: int, size: tuple[int, int]) -> bytes:
+    fits, over = (
+        MIN_QUALITY - 1,
+        MAX_QUALITY + 1,
+    )  # the finest quality known to fit, the coarsest known not to
+    best: bytes | None = None
+    quality = guess
+    for _ in range(TRIALS):
+        trial = attempt(quality)
+        if len(trial.data) <= max_bytes:
+            fits = quality
+            best = trial.data if best is None or len(trial.data) > len(best) else best
+            if len(best) >= SLACK * max_bytes:
+                break
+        else:
+            over = quality
+        if over - fits == 1:
+            break
+        quality = _aim(trial, max_bytes, fits + 1, over - 1)
+    if best is None:
+        trial = attempt(MIN_QUALITY)
+        if len(trial.data) > max_bytes:
+            raise BudgetError(size, max_bytes, len(trial.data))
+        best = trial.data
+    return best
+
+
+def _aim(trial: Trial, max_bytes: int, low: int, high: int) -> int:
+    """The quality from low to high whose estimated size is nearest the aim: secants of ln(bytes)."""
+    target = math.log(AIM * max_bytes)
+    at, value, slope = trial.quality, math.log(len(trial.data)), SLOPE / QUALITY_UNIT
+    for _ in range(4):
+        step = max(low, min(high, at + round((target - value) / slope)))
+        if step == at:
+            break
+        now = math.log(max(trial.size_at(step), 1.0))
+        slope = max((now - value) / (step - at), SLOPE / 8 / QUALITY_UNIT)
+        at, value = step, now
+        if abs(value - target) < 0.002:
+            break
+    return max(low, min(high, at))
+
+
+def _trial(
+    analysis: Analysis, quality: int, hyper: Hyper | None, alpha: Pixels | None, extras: tuple[Chunk, ...]
+) -> tuple[Trial, Hyper | None]:
+    """A file at a quality; and the hyper latents, if they were made anew."""
+    trace = Trace.empty(analysis.y.shape)
+    coded = code(analysis, quality / QUALITY_UNIT, hyper=hyper, trace=trace)
+    data = build(analysis, quality / QUALITY_UNIT, coded, alpha, extras)
+    latents = len(coded.frame.latents)
+
+    @cache
+    def bits() -> tuple[SizeAt, float]:
+        at = _bits(analysis, quality, trace)
+        return at, max(at(quality), 1.0)
+
+    def size_at(q: int) -> float:
+        at, now = bits()
+        return len(data) + latents * (at(q) / now - 1)
+
+    trial = Trial(quality, data, size_at)
+    return trial, coded.hyper if hyper is None else None
+
+
+def _bits(analysis: Analysis, quality: int, trace: Trace) -> SizeAt:
+    """Estimated bits of the latents (of a sample of their positions) at other qualities."""
+    model = analysis.model
+    rows, columns, channels = analysis.y.shape
+    count = min(rows * columns, max(1, SAMPLE_LATENTS // channels))
+    chosen = np.sort(np.random.default_rng(0).permutation(rows * columns)[:count])
+    costs = cost_table(model.entropy.tables)
+
+    def plane_at(q: int) -> Plane:
+        header = make_header(analysis, q / QUALITY_UNIT)
+        if analysis.importance is None or not header.levels:
+            return np.full((1, 1), q, np.int64)
+        return quality_plane(header, analysis.importance.levels).reshape(-1, 1)[chosen]
+
+    def at_chosen(array: NDArray[Number]) -> NDArray[Number]:
+        return array.reshape(rows * columns, 1, channels)[chosen]
+
+    ones = np.ones((1, 1, channels), np.float32)
+    plane = plane_at(quality)
+    gain, curve = apply_gain(model.gains, ones, plane), model.entropy.y_curve(t_of_quality(plane))
+    residuals = at_chosen(analysis.y) * gain - at_chosen(trace.means) / np.float32(64)
+    sums = at_chosen(trace.sums).astype(np.int64)
+
+    def bits_at(q: int) -> float:
+        plane = plane_at(q)
+        ratio = apply_gain(model.gains, ones, plane) / gain
+        shift = model.entropy.y_curve(t_of_quality(plane)) - curve
+        return estimate_bits(costs, sums + shift, residuals * ratio)
+
+    return bits_at
+
+
+def _guess(pixels: Pixels, max_bytes: int) -> int:
+    """A quality to start with, from a mosaic of small pieces of a large picture."""
+    rows, columns = pixels.shape[0] // CELL, pixels.shape[1] // CELL
+    count = min(rows * columns // 8, SAMPLE_CELLS)
+    bpp = 8 * max(max_bytes, 1) / (pixels.shape[0] * pixels.shape[1])
+    quality = round(QUALITY_UNIT * min(8.0, max(1.0, 1 + math.log(bpp / USUAL_BPP) / SLOPE)))
+    if count < 4:
+        return quality
+    chosen = np.random.default_rng(0).permutation(rows * columns)[:count]
+    cells = pixels[: rows * CELL, : columns * CELL].reshape(rows, CELL, columns, CELL, 3).swapaxes(1, 2)
+    mosaic = cells[chosen // columns, chosen % columns].swapaxes(0, 1).reshape(CELL, count * CELL, 3)
+    share = count * CELL * CELL / (pixels.shape[0] * pixels.shape[1])
+    for _ in range(2):
+        analysis = analyse(mosaic, quality / QUALITY_UNIT, None)
+        trial, _ = _trial(analysis, quality, None, None, ())
+        tried, quality = quality, _aim(trial, int(max_bytes * share), MIN_QUALITY, MAX_QUALITY)
+        if abs(quality - tried) <= 2 * NEAR:
+            break
+    return quality
