@@ -4,7 +4,7 @@
     data = cotam_cli.encode("photo.png", quality=3)
     picture = cotam_cli.decode(data)
 
-`encode`, `decode` and `info` are the whole face; everything raises `CotamError` for a user's mistake.
+`encode`, `decode`, `decode_frames` and `info` are the whole face; everything raises `CotamError` for a user's mistake.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 from cotam_cli.errors import CotamError
 
 if TYPE_CHECKING:
-    from cotam_cli.api import FileInfo, decode, encode, info
+    from cotam_cli.api import FileInfo, decode, decode_frames, encode, info
 
 __version__ = "0.1.0"
-__all__ = ["CotamError", "FileInfo", "__version__", "decode", "encode", "info"]
+__all__ = ["CotamError", "FileInfo", "__version__", "decode", "decode_frames", "encode", "info"]
 
 
 def __getattr__(name: str) -> object:
     """Load the codec at first use: `cotam --help` and `info` need none of it."""
-    if name in ("encode", "decode", "info", "FileInfo"):
+    if name in ("encode", "decode", "decode_frames", "info", "FileInfo"):
         from cotam_cli import api
 
         return getattr(api, name)

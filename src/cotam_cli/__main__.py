@@ -2,4 +2,5 @@
 
 from cotam_cli.cli import main
 
-main(prog_name="cotam")
+if __name__ == "__main__":
+    main(prog_name="cotam")

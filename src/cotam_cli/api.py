@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from cotam_cli.bitstream import MAX_PIXELS, ChunkType, parse
+from cotam_cli.bitstream import MAX_PIXELS, Chunk, ChunkType, Container, original_size_chunk, parse
 from cotam_cli.errors import CotamError, GuideError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
+
+    from cotam_cli.codec.decoder import DecodedFrame
+    from cotam_cli.images import Metadata, Picture, Wishes
 
     Source: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]"
 
@@ -35,27 +40,67 @@ class FileInfo:
     target: Literal["mllm", "human"]
     alpha: bool
     chunks: dict[str, int]  # sum of the payloads of each type
+    original_width: int  # before scaling down; `width` where it was not
+    original_height: int
 
 
-def encode(image: Source, *, quality: float = 3.0, guide: str = "auto") -> bytes:
-    """Code a picture.
+def encode(
+    image: Source,
+    *,
+    quality: float = 3.0,
+    guide: str = "auto",
+    max_bytes: int | None = None,
+    base64: bool = False,
+    target_bpp: float | None = None,
+    max_side: int | None = None,
+    background: tuple[int, int, int] = (255, 255, 255),
+    alpha: bool = False,
+    keep_icc: bool = False,
+    keep_metadata: bool = False,
+    name: str | None = None,
+) -> bytes:
+    """Code a picture, or an animation from a GIF, WebP, APNG or AVIF file.
 
     Args:
-        image: a path, the bytes of a picture file, a Pillow image, or uint8 [h, w, 3] sRGB pixels.
+        image: a path, the bytes of a picture file, a Pillow image (the frame at which it stands), or uint8
+            [h, w, 3] sRGB pixels.
         quality: 1 (small) to 8 (fine), fractions allowed.
         guide: "auto" (the model's own guide; the models of this release have none) or "none".
+        max_bytes: instead of `quality`: the finest that fits; within 3 % below where the qualities reach so far.
+        base64: count max_bytes after base64.
+        target_bpp: as max_bytes, in bits per coded pixel (of each frame).
+        max_side: scale down first, so that no side has more pixels; the file tells the original size.
+        background: sRGB colour behind transparent parts, where `alpha` is not asked for.
+        alpha: keep transparency, without loss.
+        keep_icc: keep an RGB picture's own colours and its ICC profile, instead of converting to sRGB.
+        keep_metadata: keep EXIF and XMP, place and camera too; without it all is left out.
+        name: what errors call the picture; by default its path.
 
     Returns:
         The bytes of a .ctm file.
 
     Raises:
-        CotamError: not a picture, too large, quality out of range, unknown guide.
+        CotamError: not a picture, too large, quality out of range, unknown guide; BudgetError (a CotamError)
+            where no quality fits the bytes.
     """
-    from cotam_cli.codec.encoder import encode_pixels
+    from cotam_cli.images import Wishes
 
     if guide not in ("auto", "none"):
         raise GuideError(f"unknown guide {guide!r}; this release knows auto and none")
-    return encode_pixels(_pixels(image), quality)
+    if max_side is not None and max_side < 1:
+        raise CotamError(f"max_side is {max_side}; give at least 1 pixel")
+    frames = _frames(image, Wishes(background, alpha, keep_icc, keep_metadata, max_side), name)
+    first, duration = next(frames)
+    limit = _limit(max_bytes, base64, target_bpp, first.width * first.height)
+    if duration is not None:
+        return _encode_animation(first, duration, frames, quality, limit, target_bpp is not None)
+    if limit is None:
+        from cotam_cli.codec.encoder import encode_pixels
+
+        return encode_pixels(first.pixels, quality, alpha=first.alpha, extras=_extras(first))
+    from cotam_cli.codec.budget import encode_to_size
+
+    return encode_to_size(first.pixels, limit, alpha=first.alpha, extras=_extras(first))
 
 
 def decode(
@@ -64,7 +109,10 @@ def decode(
     target: Literal["mllm", "human"] = "mllm",
     max_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
-    """Decode a .ctm file, given as bytes or as a path, to an RGB Pillow image.
+    """Decode a .ctm file, given as bytes or as a path, to a Pillow image: RGB, or RGBA if it keeps transparency.
+
+    Of an animation this is the first frame; `decode_frames` gives all. A kept ICC profile, EXIF and XMP are in
+    the image's `info`, as Pillow writes them.
 
     Args:
         data: the file.
@@ -75,11 +123,28 @@ def decode(
     Raises:
         CotamError: damaged, cut off, not a .ctm, of an unknown version or model, or too large.
     """
-    from PIL import Image
+    from cotam_cli.codec.decoder import decode_frames as decode_all
 
-    from cotam_cli.codec.decoder import decode_pixels
+    container = parse(_bytes(data), max_pixels=max_pixels)
+    return _image(next(decode_all(container, target=target, first=True)), container)
 
-    return Image.fromarray(decode_pixels(_bytes(data), target=target, max_pixels=max_pixels))
+
+def decode_frames(
+    data: str | os.PathLike[str] | bytes,
+    *,
+    target: Literal["mllm", "human"] = "mllm",
+    max_pixels: int = MAX_PIXELS,
+) -> Iterator[tuple[Image.Image, int | None]]:
+    """Decode all frames of a .ctm file: each as `decode` gives it, and the milliseconds that it is shown.
+
+    A still picture gives one frame, and None. The file's hash is checked with the last frame: frames count once
+    the iteration has ended without an error. Arguments and errors as for `decode`.
+    """
+    from cotam_cli.codec.decoder import decode_frames as decode_all
+
+    container = parse(_bytes(data), max_pixels=max_pixels)
+    for frame in decode_all(container, target=target):
+        yield _image(frame, container), frame.duration_ms
 
 
 def info(data: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS) -> FileInfo:
@@ -106,6 +171,8 @@ def info(data: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS) 
         target="human" if header.target_hint else "mllm",
         alpha=header.alpha,
         chunks=chunks,
+        original_width=(container.original_size or (header.width, header.height))[0],
+        original_height=(container.original_size or (header.width, header.height))[1],
     )
 
 
@@ -127,20 +194,86 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
         raise CotamError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
 
 
-def _pixels(image: Source) -> NDArray[np.uint8]:
+def _frames(image: Source, wishes: Wishes, name: str | None) -> Iterator[tuple[Picture, int | None]]:
+    """The picture or its frames, with durations; None for a still picture's."""
     import numpy as np
     from PIL import Image
 
-    from cotam_cli.images import from_pillow, read_picture
+    from cotam_cli.images import from_pillow, read_frames
 
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise CotamError(
                 f"pixels must be uint8 [height, width, 3], not {image.dtype} {list(image.shape)}"
             )
-        return image
-    if isinstance(image, Image.Image):
-        return from_pillow(image).pixels
-    if isinstance(image, bytes | bytearray | memoryview):
-        return read_picture(bytes(image)).pixels
-    return read_picture(read_file(image), name=str(image)).pixels
+        yield from_pillow(Image.fromarray(np.ascontiguousarray(image)), wishes=wishes), None
+    elif isinstance(image, Image.Image):
+        yield from_pillow(image, name=name or "image", wishes=wishes), None
+    elif isinstance(image, bytes | bytearray | memoryview):
+        yield from read_frames(bytes(image), name=name or "input", wishes=wishes)
+    else:
+        yield from read_frames(read_file(image), name=name or str(image), wishes=wishes)
+
+
+def _limit(max_bytes: int | None, base64: bool, target_bpp: float | None, pixels: int) -> int | None:
+    """Bytes that the file may have, None if there is no budget."""
+    limits = [] if max_bytes is None else [3 * (max_bytes // 4) if base64 else max_bytes]
+    if target_bpp is not None:
+        limits.append(int(target_bpp * pixels / 8))
+    if limits and min(limits) < 1:
+        raise CotamError(f"a budget of {min(limits)} bytes holds no picture; allow more")
+    return min(limits, default=None)
+
+
+def _encode_animation(
+    first: Picture,
+    duration: int,
+    rest: Iterator[tuple[Picture, int | None]],
+    quality: float,
+    limit: int | None,
+    per_frame: bool,
+) -> bytes:
+    from cotam_cli.codec.budget import encode_frames_to_size
+    from cotam_cli.codec.encoder import TimedPixels, encode_frames
+
+    def timed() -> Iterator[TimedPixels]:
+        for picture, milliseconds in chain([(first, duration)], rest):
+            yield TimedPixels(picture.pixels, picture.alpha, milliseconds or 0)
+
+    if limit is None:
+        return encode_frames(timed(), quality, extras=_extras(first))
+    frames = list(timed())
+    return encode_frames_to_size(frames, limit * len(frames) if per_frame else limit, extras=_extras(first))
+
+
+def _extras(picture: Picture) -> tuple[Chunk, ...]:
+    """Chunks of what goes beside the pixels."""
+    beside = picture.metadata
+    parts = ((ChunkType.ICC, beside.icc), (ChunkType.EXIF, beside.exif), (ChunkType.XMP, beside.xmp))
+    chunks = [Chunk(kind, payload) for kind, payload in parts if payload]
+    if picture.original_size is not None:
+        chunks.append(original_size_chunk(*picture.original_size))
+    return tuple(chunks)
+
+
+def metadata_of(container: Container) -> Metadata:
+    """The profile, EXIF and XMP that a file keeps."""
+    from cotam_cli.images import Metadata
+
+    kinds = (ChunkType.ICC, ChunkType.EXIF, ChunkType.XMP)
+    return Metadata(*(container.payload(kind) for kind in kinds))
+
+
+def _image(frame: DecodedFrame, container: Container) -> Image.Image:
+    from PIL import Image
+
+    image = Image.fromarray(frame.pixels)
+    if frame.alpha is not None:
+        image.putalpha(Image.fromarray(frame.alpha))
+    elif container.header.alpha:
+        image.putalpha(255)  # an opaque frame among others
+    beside = metadata_of(container)
+    exif = b"Exif\0\0" + beside.exif if beside.exif else None
+    found = {"icc_profile": beside.icc, "exif": exif, "xmp": beside.xmp}
+    image.info.update({key: value for key, value in found.items() if value})
+    return image

@@ -31,7 +31,7 @@ def test_chosen_by_name_or_by_word(path, explicit, expected):
 
 @pytest.mark.parametrize(("path", "explicit"), [("a.bmp", None), ("a.png", "tiff"), ("a.png", "")])
 def test_unknown(path, explicit):
-    with pytest.raises(CotamError, match="choose one of png, jpg, webp, ppm"):
+    with pytest.raises(CotamError, match="choose one of png, jpg, webp, avif, ppm, npy"):
         format_for(path, explicit)
 
 

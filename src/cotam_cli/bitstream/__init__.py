@@ -1,6 +1,15 @@
 """Bytes of a .ctm file <-> frozen dataclasses, with all validation. No I/O, no pixels, no coding."""
 
-from cotam_cli.bitstream.chunks import Chunk, ChunkType, Container, Frame, FrameInfo, pack, parse
+from cotam_cli.bitstream.chunks import (
+    Chunk,
+    ChunkType,
+    Container,
+    Frame,
+    FrameInfo,
+    original_size_chunk,
+    pack,
+    parse,
+)
 from cotam_cli.bitstream.header import HEADER_SIZE, MAX_PIXELS, Header, pack_header, parse_header
 
 __all__ = [
@@ -12,6 +21,7 @@ __all__ = [
     "Frame",
     "FrameInfo",
     "Header",
+    "original_size_chunk",
     "pack",
     "pack_header",
     "parse",

@@ -14,9 +14,11 @@ MAX_LENGTH_BYTES = 4
 MAX_PAYLOAD = 2 ** (7 * MAX_LENGTH_BYTES) - 1  # 268,435,455 bytes: what the length field can say
 MAX_METADATA = 16 * 2**20  # bytes of one ICC, EXIF or XMP chunk; real ones stay under a few hundred KB
 FIRST_SKIPPABLE, LAST_TYPE = 128, 255
+ORIGINAL_SIZE = 128  # width and height before the writer scaled the picture down: told, not needed
 
 _CRC = struct.Struct("<I")
 _FRAME_INFO = struct.Struct("<IH")
+_SIZE = struct.Struct("<II")
 _FAULTY_WRITER = "the program that wrote it is faulty"
 
 
@@ -93,6 +95,15 @@ class Container:
         """Return the payload of the first chunk of this type, or None. Frames have `frames`."""
         return next((chunk.payload for chunk in self.chunks if chunk.type == kind), None)
 
+    @property
+    def original_size(self) -> tuple[int, int] | None:
+        """Width and height before the writer scaled the picture down, if it says so in a well-formed chunk."""
+        payload = self.payload(ORIGINAL_SIZE)
+        if payload is None or len(payload) != _SIZE.size:
+            return None
+        width, height = _SIZE.unpack(payload)
+        return width, height
+
     def frames(self) -> list[Frame]:
         """Return the frames in order: one for a still picture, one or more for an animation.
 
@@ -101,6 +112,11 @@ class Container:
         """
         groups = _group(self.header, self.chunks)
         return [_frame(self.header, group, number) for number, group in enumerate(groups, 1)]
+
+
+def original_size_chunk(width: int, height: int) -> Chunk:
+    """The chunk that tells the size in pixels before scaling down."""
+    return Chunk(ORIGINAL_SIZE, _SIZE.pack(width, height))
 
 
 def pack(container: Container, *, max_pixels: int = MAX_PIXELS) -> bytes:

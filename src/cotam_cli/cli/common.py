@@ -1,4 +1,4 @@
-"""What the commands share: errors on one line, bytes in and out of files and pipes."""
+"""What the commands share: errors on one line, bytes in and out of files and pipes, options."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn, ParamSpec
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import click
 
@@ -15,16 +15,24 @@ from cotam_cli.errors import CotamError
 from cotam_cli.images.writing import write_atomic
 
 P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[..., Any])
+
+INTERRUPTED = 130
 
 
 def fail(message: str) -> NoReturn:
     """Print one line on stderr and leave with exit code 1."""
-    click.echo(f"cotam: {' '.join(message.split())}", err=True)
+    say(message)
     sys.exit(1)
 
 
+def say(message: str) -> None:
+    """One line of status text on stderr."""
+    click.echo(f"cotam: {' '.join(message.split())}", err=True)
+
+
 def one_line_errors(function: Callable[P, None]) -> Callable[P, None]:
-    """Turn every error of a user's or a machine's making into one line and exit code 1."""
+    """Turn every error of a user's or a machine's making into one line and exit code 1; Ctrl-C into 130."""
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -34,6 +42,9 @@ def one_line_errors(function: Callable[P, None]) -> Callable[P, None]:
             fail(str(error))
         except MemoryError:
             fail("not enough memory for this picture; scale it down or use a larger machine")
+        except KeyboardInterrupt:
+            say("interrupted; files that were written are whole")
+            sys.exit(INTERRUPTED)
 
     return wrapper
 
@@ -42,9 +53,14 @@ def read_input(path: str) -> bytes:
     """The bytes of a file, or of stdin for `-`."""
     if path != "-":
         return read_file(path)
+    check_stdin()
+    return sys.stdin.buffer.read()
+
+
+def check_stdin() -> None:
+    """Refuse to wait for a picture that is typed in."""
     if sys.stdin.isatty():
         raise CotamError("stdin is a terminal; pipe a file into it or give a path")
-    return sys.stdin.buffer.read()
 
 
 def check_output(path: str, force: bool) -> None:
@@ -61,5 +77,37 @@ def write_output(path: str, data: bytes) -> None:
     write_atomic("/dev/stdout" if path == "-" else path, data)
 
 
-force_option = click.option("-f", "--force", is_flag=True, help="Replace an existing output file.")
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+force_option = click.option("-f", "--force", is_flag=True, help="Replace existing output files.")
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Print sizes and times on stderr.")
+
+
+def batch_options(function: F) -> F:
+    """The options of commands that take many files."""
+    for option in reversed(
+        (
+            click.option("-r", "--recursive", is_flag=True, help="Take all pictures below folders."),
+            click.option(
+                "--files-from",
+                metavar="LIST",
+                type=click.Path(allow_dash=True),
+                help="Read paths from a file, or - for stdin: one a line, or ended by NUL as of find -print0.",
+            ),
+            click.option(
+                "-j",
+                "--jobs",
+                type=click.IntRange(1, 256),
+                help="Files at once. Default: the number of cores.",
+            ),
+            click.option("--skip-existing", is_flag=True, help="Leave out files whose output exists."),
+            click.option("--json", "as_json", is_flag=True, help="One JSON object a file on stdout."),
+            force_option,
+            verbose_option,
+        )
+    ):
+        function = option(function)
+    return function

@@ -2,37 +2,63 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import os
+import sys
 import time
-from typing import Literal
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 import click
 
+from cotam_cli.bitstream import Container, parse
+from cotam_cli.cli.batch import Job, Result, is_batch, plan, run
 from cotam_cli.cli.common import (
+    batch_options,
     check_output,
-    force_option,
+    check_stdin,
+    cores,
     one_line_errors,
     read_input,
-    verbose_option,
+    say,
     write_output,
 )
+from cotam_cli.cli.values import Colour, Sides, is_numbered, numbered
+from cotam_cli.errors import CotamError
+
+if TYPE_CHECKING:
+    from cotam_cli.images import Output
+
+FORMATS = ("png", "jpg", "webp", "avif", "ppm", "npy")
+CTM = frozenset({".ctm"})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every file of a run shares."""
+
+    kind: str | None
+    target: Literal["mllm", "human"]
+    size: tuple[int, int] | None
+    background: tuple[int, int, int]
+    force: bool = False
+    skip_existing: bool = False
 
 
 @click.command("decode")
-@click.argument("source", metavar="IN", type=click.Path(allow_dash=True))
+@click.argument("sources", metavar="IN...", nargs=-1, type=click.Path(allow_dash=True))
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
     required=True,
     type=click.Path(allow_dash=True),
-    help="The picture (.png, .jpg, .webp, .ppm), or - for stdout.",
+    help="The picture; a folder for several inputs; NAME-%06d.png for frames; or - for stdout.",
 )
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(["png", "jpg", "webp", "ppm"]),
-    help="Default: by the output's suffix, else png.",
-)
+@click.option("--format", "kind", type=click.Choice(FORMATS), help="Default: by OUT's suffix, else png.")
 @click.option(
     "--target",
     type=click.Choice(["mllm", "human"]),
@@ -40,26 +66,222 @@ from cotam_cli.cli.common import (
     show_default=True,
     help="With or without the model's adapter for machines.",
 )
-@force_option
-@verbose_option
+@click.option("--size", metavar="N|WxH", type=Sides(), help="Scale down to fit, sides in pixels.")
+@click.option(
+    "--background",
+    metavar="COLOUR",
+    type=Colour(),
+    default="white",
+    show_default=True,
+    help="Behind transparent parts, in formats without transparency.",
+)
+@batch_options
 @one_line_errors
 def command(
-    source: str, output: str, kind: str | None, target: Literal["mllm", "human"], force: bool, verbose: bool
+    sources: tuple[str, ...],
+    output: str,
+    kind: str | None,
+    target: Literal["mllm", "human"],
+    size: tuple[int, int] | None,
+    background: tuple[int, int, int],
+    files_from: str | None,
+    recursive: bool,
+    jobs: int | None,
+    skip_existing: bool,
+    as_json: bool,
+    force: bool,
+    verbose: bool,
 ) -> None:
-    """Decode the .ctm file IN (or - for stdin) to a picture."""
-    check_output(output, force)
-    data = read_input(source)
-    began = time.perf_counter()
-    from cotam_cli.codec.decoder import decode_pixels
+    """Decode .ctm files to pictures.
+
+    IN is a .ctm file, several, folders (with -r), or - for stdin, which may be a stream of .ctm files. Animations
+    become an animated png, webp or avif, or numbered frames.
+    """
+    if not sources and files_from is None:
+        raise click.UsageError("Missing argument 'IN...'.")
+    if as_json and output == "-":
+        raise click.UsageError("stdout takes the picture or --json, not both")
+    settings = Settings(kind, target, size, background, force, skip_existing)
+    if not is_batch(sources, output, files_from):
+        _one(sources[0], output, settings, as_json, verbose)
+        return
+    from cotam_cli.cli.reporting import report
+
+    suffix = f".{kind or 'png'}"
+    todo = plan(sources, output, files_from=files_from, recursive=recursive, suffixes=CTM, suffix=suffix)
+    processes = min(jobs or cores(), max(1, len(todo)))
+    report(
+        run(todo, partial(decode_one, settings), processes),
+        len(todo),
+        as_json=as_json,
+        verbose=verbose,
+        verb="decode",
+    )
+
+
+def decode_one(settings: Settings, job: Job) -> Result:
+    """Decode one file to one file; its errors become a failed result. Runs in any process."""
+    try:
+        if os.path.exists(job.output):
+            if settings.skip_existing:
+                return Result(job, "skipped")
+            check_output(job.output, settings.force)
+        raw = job.read()
+        began = time.perf_counter()
+        containers = _parse_all(io.BytesIO(raw))
+        data = _one_file(containers, job.output, settings)
+        os.makedirs(os.path.dirname(job.output) or ".", exist_ok=True)
+        write_output(job.output, data)
+        return Result(job, "done", _facts(containers, data, began), "", len(raw), len(data))
+    except CotamError as error:
+        message = str(error)
+    except MemoryError:
+        message = "not enough memory for this picture; use a larger machine or fewer --jobs"
+    if not message.startswith((job.source, job.output)):
+        message = f"{job.source}: {message}"
+    return Result(job, "failed", error=message)
+
+
+def _facts(containers: list[Container], data: bytes, began: float) -> dict[str, object]:
+    header = containers[0].header
+    coded = sum(len(chunk.payload) for each in containers for chunk in each.chunks)
+    frames = sum(len(each.frames()) for each in containers)
+    return {
+        "width": header.width,
+        "height": header.height,
+        "frames": frames,
+        "bytes": len(data),
+        "bpp": round(8 * coded / (header.width * header.height * frames), 5),
+        "quality": round(header.quality_value, 4),
+        "model": header.model,
+        "ms": round(1000 * (time.perf_counter() - began)),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+
+
+def _parse_all(file: io.BytesIO) -> list[Container]:
+    from cotam_cli.cli.streams import split
+
+    return [parse(data) for data in split(file)]
+
+
+def _one_file(containers: list[Container], output: str, settings: Settings) -> bytes:
+    """A picture file of a still, or of an animation, which may go on over several .ctm files."""
+    from cotam_cli.api import metadata_of
+    from cotam_cli.images import encode_animation, encode_picture, format_for
+
+    kind, first = format_for(output, settings.kind), containers[0]
+    metadata, colour = metadata_of(first), settings.background
+    if len(containers) == 1 and not first.header.animation:
+        frame = next(_frames(containers, settings))
+        return encode_picture(frame.pixels, kind, alpha=frame.alpha, metadata=metadata, background=colour)
+    sizes = {(each.header.width, each.header.height) for each in containers}
+    if not all(each.header.animation for each in containers) or len(sizes) > 1:
+        raise CotamError(
+            f"{len(containers)} pictures do not go into one file; number them: -o NAME-%06d.{kind}"
+        )
+    return encode_animation(_frames(containers, settings), kind, metadata=metadata, background=colour)
+
+
+def _frames(containers: Iterable[Container], settings: Settings) -> Iterator[Output]:
+    from cotam_cli.codec.decoder import decode_frames
+    from cotam_cli.images import Output
+    from cotam_cli.images.scaling import fit
+
+    for container in containers:
+        for frame in decode_frames(container, target=settings.target):
+            pixels, alpha = frame.pixels, frame.alpha
+            if settings.size is not None:
+                pixels, alpha = fit(pixels, alpha, settings.size)
+            yield Output(pixels, alpha, frame.duration_ms)
+
+
+def _one(source: str, output: str, settings: Settings, as_json: bool, verbose: bool) -> None:
+    """One input: a file, or stdin, with one picture or many."""
+    check_output(output, settings.force)
+    if settings.skip_existing and output != "-" and os.path.isfile(output):
+        return
+    name = "stdin" if source == "-" else source
+    if is_numbered(output):
+        _numbered(source, output, settings)
+        return
+    if output == "-":
+        _to_stdout(source, settings, verbose)
+        return
+    folder = os.path.dirname(output)
+    if folder and not os.path.isdir(folder):
+        raise CotamError(f"{output}: cannot be written: the folder does not exist; make it first")
+    job = Job(name, output, read_input(source))
+    result = decode_one(Settings(**(vars(settings) | {"force": True})), job)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(result.as_json(), ensure_ascii=False))
+    if result.status == "failed":
+        raise CotamError(result.error)
+    if verbose:
+        from cotam_cli.cli.reporting import line
+
+        click.echo(line(result), err=True)
+
+
+def _containers(source: str) -> Iterator[Container]:
+    """The .ctm files of one input, as they arrive."""
+    from cotam_cli.cli.streams import split
+
+    if source == "-":
+        check_stdin()
+        yield from map(parse, split(sys.stdin.buffer))
+    else:
+        yield from _parse_all(io.BytesIO(read_input(source)))
+
+
+def _numbered(source: str, output: str, settings: Settings) -> None:
+    """Each frame of each picture into a file of its own; those of a .ctm file once its hash is right."""
+    from cotam_cli.api import metadata_of
     from cotam_cli.images import encode_picture, format_for
 
-    kind = format_for(output, kind)
-    pixels = decode_pixels(data, target=target)
-    write_output(output, encode_picture(pixels, kind))
-    if verbose:
-        height, width, _ = pixels.shape
-        click.echo(
-            f"{source}: {len(data)} bytes, {8 * len(data) / (width * height):.4f} bpp -> {width}x{height} {kind}, "
-            f"{1000 * (time.perf_counter() - began):.0f} ms",
-            err=True,
-        )
+    kind, number = format_for(output, settings.kind), 0
+    for container in _containers(source):
+        done = [
+            encode_picture(
+                frame.pixels,
+                kind,
+                alpha=frame.alpha,
+                metadata=metadata_of(container),
+                background=settings.background,
+            )
+            for frame in _frames([container], settings)
+        ]
+        for data in done:
+            number += 1
+            path = numbered(output, number)
+            check_output(path, settings.force)
+            write_output(path, data)
+    say(f"decode: {number} frames")
+
+
+def _to_stdout(source: str, settings: Settings, verbose: bool) -> None:
+    """Stills one after the other, an animation as one file, as they arrive."""
+    from cotam_cli.images import encode_picture, format_for
+    from cotam_cli.images.formats import holds_frames
+
+    kind = format_for("-", settings.kind)
+    for number, container in enumerate(_containers(source), 1):
+        began = time.perf_counter()
+        if container.header.animation and not holds_frames(kind):
+            frames = [
+                encode_picture(frame.pixels, kind, alpha=frame.alpha, background=settings.background)
+                for frame in _frames([container], settings)
+            ]
+            data = b"".join(frames)
+        else:
+            data = _one_file([container], "-", settings)
+        write_output("-", data)
+        if verbose:
+            from cotam_cli.cli.reporting import line
+
+            facts = _facts([container], data, began)
+            coded = sum(len(chunk.payload) for chunk in container.chunks)
+            name = f"{'stdin' if source == '-' else source}, picture {number}"
+            click.echo(line(Result(Job(name, "-"), "done", facts, "", coded, len(data))), err=True)

@@ -2,38 +2,84 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import click
 
+from cotam_cli.cli.batch import PICTURES, Job, Result, is_batch, plan, run
 from cotam_cli.cli.common import (
+    batch_options,
     check_output,
-    force_option,
+    check_stdin,
+    cores,
     one_line_errors,
     read_input,
-    verbose_option,
+    say,
     write_output,
 )
+from cotam_cli.cli.values import Bytes, Colour, is_numbered, numbered
+from cotam_cli.errors import CotamError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every file of a run shares: keyword arguments of `cotam_cli.encode`, and what to do with old files."""
+
+    arguments: dict[str, Any] = field(default_factory=dict)
+    force: bool = False
+    skip_existing: bool = False
 
 
 @click.command("encode")
-@click.argument("source", metavar="IN", type=click.Path(allow_dash=True))
+@click.argument("sources", metavar="IN...", nargs=-1, type=click.Path(allow_dash=True))
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
     required=True,
     type=click.Path(allow_dash=True),
-    help="The .ctm file, or - for stdout.",
+    help="The .ctm file; a folder for several inputs; NAME-%06d.ctm for a stream; or - for stdout.",
 )
 @click.option(
     "-q",
     "--quality",
     type=click.FloatRange(1, 8),
-    default=3.0,
-    show_default=True,
-    help="1 (small) to 8 (fine), fractions allowed.",
+    help="1 (small) to 8 (fine), fractions allowed. Default: 3.",
 )
+@click.option(
+    "--target-size",
+    "--max-bytes",
+    "max_bytes",
+    metavar="SIZE",
+    type=Bytes(),
+    help="Instead of a quality: the finest file of at most this size, such as 200KB.",
+)
+@click.option("--target-bpp", type=click.FloatRange(0, min_open=True), help="The same, in bits per pixel.")
+@click.option("--base64", is_flag=True, help="Count the size after base64, as most APIs do.")
+@click.option(
+    "--max-side",
+    metavar="N",
+    type=click.IntRange(1, 65535),
+    help="Scale down first, so that no side is longer, in pixels.",
+)
+@click.option(
+    "--background",
+    metavar="COLOUR",
+    type=Colour(),
+    default="white",
+    show_default=True,
+    help="What stands behind transparent parts: white, black, grey or #rrggbb.",
+)
+@click.option("--alpha", is_flag=True, help="Keep transparency, without loss, instead.")
+@click.option("--keep-icc", is_flag=True, help="Keep colours and ICC profile instead of converting to sRGB.")
+@click.option("--keep-metadata", is_flag=True, help="Keep EXIF and XMP: place, time and camera too.")
 @click.option(
     "--guide",
     type=click.Choice(["auto", "none"]),
@@ -41,24 +87,158 @@ from cotam_cli.cli.common import (
     show_default=True,
     help="Where the bits go: the model's own guide, or evenly.",
 )
-@force_option
-@verbose_option
+@batch_options
 @one_line_errors
-def command(source: str, output: str, quality: float, guide: str, force: bool, verbose: bool) -> None:
-    """Code the picture IN (a file, or - for stdin) as a .ctm file."""
-    check_output(output, force)
-    raw = read_input(source)
-    began = time.perf_counter()
-    from cotam_cli.api import encode
-    from cotam_cli.images import read_picture
+def command(
+    sources: tuple[str, ...],
+    output: str,
+    quality: float | None,
+    max_bytes: int | None,
+    target_bpp: float | None,
+    base64: bool,
+    files_from: str | None,
+    recursive: bool,
+    jobs: int | None,
+    skip_existing: bool,
+    as_json: bool,
+    force: bool,
+    verbose: bool,
+    **others: Any,
+) -> None:
+    """Code pictures as .ctm files.
 
-    picture = read_picture(raw, name="stdin" if source == "-" else source)
-    data = encode(picture.pixels, quality=quality, guide=guide)
-    write_output(output, data)
+    IN is a picture, several, folders (with -r), or - for stdin. Animations (GIF, WebP, APNG) become one .ctm.
+    stdin may be a stream of pictures, as `ffmpeg -f image2pipe` makes it.
+    """
+    budget = max_bytes is not None or target_bpp is not None
+    if quality is not None and budget:
+        raise click.UsageError("give a quality or a size, not both")
+    if base64 and max_bytes is None:
+        raise click.UsageError("--base64 counts a size: give --target-size too")
+    if not sources and files_from is None:
+        raise click.UsageError("Missing argument 'IN...'.")
+    arguments = others | {
+        "quality": 3.0 if quality is None else quality,
+        "max_bytes": max_bytes,
+        "target_bpp": target_bpp,
+        "base64": base64,
+    }
+    settings = Settings(arguments, force, skip_existing)
+    if as_json and output == "-":
+        raise click.UsageError("stdout takes the file or --json, not both")
+    if sources == ("-",) and files_from is None and (output == "-" or is_numbered(output)):
+        _stream(output, settings, jobs or 1, as_json, verbose)
+        return
+    if not is_batch(sources, output, files_from):
+        _one(sources[0], output, settings, as_json, verbose, budget)
+        return
+    todo = plan(sources, output, files_from=files_from, recursive=recursive, suffixes=PICTURES, suffix=".ctm")
+    from cotam_cli.cli.reporting import report
+
+    processes = min(jobs or cores(), max(1, len(todo)))
+    report(
+        run(todo, partial(encode_one, settings), processes),
+        len(todo),
+        as_json=as_json,
+        verbose=verbose,
+        verb="encode",
+    )
+
+
+def encode_one(settings: Settings, job: Job) -> Result:
+    """Code one file; its errors become a failed result. Runs in any process."""
+    try:
+        if job.output != "-" and os.path.exists(job.output):
+            if settings.skip_existing:
+                return Result(job, "skipped")
+            check_output(job.output, settings.force)
+        return _encode(settings, job)
+    except CotamError as error:
+        message = str(error)
+    except MemoryError:
+        message = "not enough memory for this picture; scale it down or use a larger machine"
+    if not message.startswith((job.source, job.output)):
+        message = f"{job.source}: {message}"
+    return Result(job, "failed", error=message)
+
+
+def _encode(settings: Settings, job: Job) -> Result:
+    from cotam_cli.api import encode, info
+
+    raw = job.read()
+    began = time.perf_counter()
+    data = encode(raw, name=job.source, **settings.arguments)
+    milliseconds = round(1000 * (time.perf_counter() - began))
+    if job.output != "-":
+        os.makedirs(os.path.dirname(job.output) or ".", exist_ok=True)
+        write_output(job.output, data)
+    facts = info(data)
+    told = {
+        "width": facts.width,
+        "height": facts.height,
+        "frames": facts.frames,
+        "bytes": len(data),
+        "bpp": round(facts.bpp / facts.frames, 5),
+        "quality": round(facts.quality, 4),
+        "model": facts.model,
+        "ms": milliseconds,
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    return Result(
+        job,
+        "done",
+        told,
+        bytes_in=len(raw),
+        bytes_out=len(data),
+        data=data if job.output == "-" else None,
+    )
+
+
+def _one(source: str, output: str, settings: Settings, as_json: bool, verbose: bool, budget: bool) -> None:
+    from cotam_cli.cli.reporting import line
+
+    if settings.skip_existing and os.path.isfile(output):
+        return
+    check_output(output, settings.force)
+    folder = os.path.dirname(output)
+    if folder and not os.path.isdir(folder):
+        raise CotamError(f"{output}: cannot be written: the folder does not exist; make it first")
+    name = "stdin" if source == "-" else source
+    result = encode_one(Settings(settings.arguments, force=True), Job(name, output, read_input(source)))
+    if as_json:
+        import json
+
+        click.echo(json.dumps(result.as_json(), ensure_ascii=False))
+    if result.status == "failed":
+        raise CotamError(result.error)
+    if result.data is not None:
+        write_output("-", result.data)
     if verbose:
-        pixels = picture.width * picture.height
-        click.echo(
-            f"{source}: {picture.width}x{picture.height}, {len(raw)} -> {len(data)} bytes, "
-            f"{8 * len(data) / pixels:.4f} bpp, {1000 * (time.perf_counter() - began):.0f} ms",
-            err=True,
-        )
+        click.echo(line(result), err=True)
+    elif budget and not as_json:
+        say(f"{name}: quality {result.facts['quality']:.4g}, {result.bytes_out} bytes")
+
+
+def _stream(output: str, settings: Settings, processes: int, as_json: bool, verbose: bool) -> None:
+    """stdin's pictures, one after the other, into numbered files or a stream of .ctm files."""
+    from cotam_cli.cli.reporting import line, report
+    from cotam_cli.cli.streams import split
+
+    check_stdin()
+    if output == "-":
+        check_output(output, settings.force)
+
+    def todo() -> Iterator[Job]:
+        for number, data in enumerate(split(sys.stdin.buffer), 1):
+            yield Job(f"stdin, picture {number}", "-" if output == "-" else numbered(output, number), data)
+
+    results = run(todo(), partial(encode_one, settings), processes)
+    if output != "-":
+        report(results, None, as_json=as_json, verbose=verbose, verb="encode")
+        return
+    for result in results:
+        if result.data is None:
+            raise CotamError(result.error)  # a gap would go unnoticed behind the pipe
+        write_output("-", result.data)
+        if verbose:
+            click.echo(line(result), err=True)

@@ -67,12 +67,12 @@ def decode_alpha(payload: bytes, height: int, width: int) -> Alpha:
 
 
 def _minus_left(alpha: Alpha) -> Alpha:
-    filtered = alpha.copy()
+    filtered: Alpha = alpha.copy()
     filtered[:, 1:] -= alpha[:, :-1]
     return filtered
 
 
 def _minus_above(alpha: Alpha) -> Alpha:
-    filtered = alpha.copy()
+    filtered: Alpha = alpha.copy()
     filtered[1:] -= alpha[:-1]
     return filtered

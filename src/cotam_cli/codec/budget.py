@@ -187,10 +187,12 @@ def _bits(analysis: Analysis, quality: int, trace: Trace) -> SizeAt:
         header = make_header(analysis, q / QUALITY_UNIT)
         if analysis.importance is None or not header.levels:
             return np.full((1, 1), q, np.int64)
-        return quality_plane(header, analysis.importance.levels).reshape(-1, 1)[chosen]
+        plane: Plane = quality_plane(header, analysis.importance.levels).reshape(-1, 1)[chosen]
+        return plane
 
     def at_chosen(array: NDArray[Number]) -> NDArray[Number]:
-        return array.reshape(rows * columns, 1, channels)[chosen]
+        taken: NDArray[Number] = array.reshape(rows * columns, 1, channels)[chosen]
+        return taken
 
     ones = np.ones((1, 1, channels), np.float32)
     plane = plane_at(quality)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cotam_cli.bitstream import MAX_PIXELS, Frame, Header, parse
+from cotam_cli.bitstream import MAX_PIXELS, Container, Frame, Header, parse
+from cotam_cli.codec.alpha import decode_alpha
 from cotam_cli.codec.models import Model, load_model
 from cotam_cli.codec.quality import Plane, float_planes, quality_plane, undo_gain
 from cotam_cli.codec.tiling import run_synthesis
@@ -30,32 +32,83 @@ class DecodedLatents:
     latents: Latents
 
 
+@dataclass(frozen=True)
+class DecodedFrame:
+    """uint8 [h, w, 3] pixels; alpha uint8 [h, w], None where all is opaque; milliseconds, None for a still."""
+
+    pixels: Pixels
+    alpha: Pixels | None
+    duration_ms: int | None
+
+
 def decode_to_latents(data: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedLatents:
     """Parse and entropy-decode the first frame; the header's hash of the latents is checked.
 
     Raises FormatError for bytes that are not a whole .ctm file, ModelError when its model is not here.
     """
     container = parse(data, max_pixels=max_pixels)
-    header = container.header
-    model = load_model(header.model)
-    frame = container.frames()[0]
-    plane = quality_plane(header, _levels(header, frame))
-    latents = decode_latents(model.entropy, frame.hyper, frame.latents, plane, header.quality)
-    if not header.animation and latents.crc != header.latent_hash:
-        raise FormatError(
-            "the decoded latents do not match the file's hash; the file is damaged, fetch it again"
-        )
-    return DecodedLatents(header, model, plane, latents)
+    decoded = _latents(container.header, container.frames()[0], 0)
+    if not container.header.animation:
+        _check_hash(container.header, decoded.latents.crc)
+    return decoded
 
 
 def decode_pixels(data: bytes, *, target: Target = "mllm", max_pixels: int = MAX_PIXELS) -> Pixels:
-    """A .ctm file to uint8 [h, w, 3] sRGB pixels. Raises as `decode_to_latents`."""
+    """A .ctm file, or its first frame, to uint8 [h, w, 3] sRGB pixels. Raises as `decode_to_latents`."""
+    check_target(target)
+    return _synthesise(decode_to_latents(data, max_pixels=max_pixels), target)
+
+
+def decode_frames(
+    data: bytes | Container, *, target: Target = "mllm", max_pixels: int = MAX_PIXELS, first: bool = False
+) -> Iterator[DecodedFrame]:
+    """Decode frame by frame, with alpha; a still picture has one.
+
+    The hash of an animation's latents can be checked only after its last frame: what was given before that
+    counts once the iterator ends without an error. With `first`, only the first frame comes.
+
+    Raises as `decode_to_latents`, when a frame is reached.
+    """
+    check_target(target)
+    container = data if isinstance(data, Container) else parse(data, max_pixels=max_pixels)
+    header, crc = container.header, 0
+    frames = container.frames()
+    for number, frame in enumerate(frames, 1):
+        decoded = _latents(header, frame, crc)
+        crc = decoded.latents.crc
+        if number == len(frames):
+            _check_hash(header, crc)
+        alpha = None if frame.alpha is None else decode_alpha(frame.alpha, header.height, header.width)
+        duration = frame.info.duration_ms if frame.info is not None else None
+        yield DecodedFrame(_synthesise(decoded, target), alpha, duration)
+        if first:
+            return
+
+
+def check_target(target: str) -> None:
+    """Raise CotamError for a target that is neither mllm nor human."""
     if target not in ("mllm", "human"):
         raise CotamError(f"unknown target {target!r}; choose mllm or human")
-    decoded = decode_to_latents(data, max_pixels=max_pixels)
+
+
+def _latents(header: Header, frame: Frame, crc: int) -> DecodedLatents:
+    model = load_model(header.model)
+    plane = quality_plane(header, _levels(header, frame))
+    latents = decode_latents(model.entropy, frame.hyper, frame.latents, plane, header.quality, crc=crc)
+    return DecodedLatents(header, model, plane, latents)
+
+
+def _synthesise(decoded: DecodedLatents, target: Target) -> Pixels:
     values = undo_gain(decoded.model.gains, decoded.latents.y, decoded.plane)
     pixels = run_synthesis(decoded.model.synthesis, values, float_planes(decoded.plane))
     return pixels[: decoded.header.height, : decoded.header.width]
+
+
+def _check_hash(header: Header, crc: int) -> None:
+    if crc != header.latent_hash:
+        raise FormatError(
+            "the decoded latents do not match the file's hash; the file is damaged, fetch it again"
+        )
 
 
 def _levels(header: Header, frame: Frame) -> NDArray[np.uint8] | None:

@@ -13,7 +13,8 @@ from cotam_cli.codec.alpha import encode_alpha
 from cotam_cli.codec.models import Model, load_model
 from cotam_cli.codec.quality import Plane, apply_gain, float_planes, quality_plane
 from cotam_cli.codec.tiling import run_analysis
-from cotam_cli.entropy.latents import Features, Ints, Trace, encode_latents, hyper_features, hyper_grid
+from cotam_cli.entropy.coder import Ints
+from cotam_cli.entropy.latents import Features, Trace, encode_latents, hyper_features, hyper_grid
 from cotam_cli.entropy.maps import encode_map
 from cotam_cli.entropy.tables import MAX_QUALITY, MIN_QUALITY, QUALITY_UNIT
 from cotam_cli.errors import CotamError, FormatError

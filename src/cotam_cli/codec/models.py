@@ -104,6 +104,15 @@ class Model:
         return _session(self.file("synthesis.onnx"))
 
 
+_threads = 0  # of a network; 0: as many as the machine has cores
+
+
+def use_threads(count: int) -> None:
+    """How many threads the networks that are loaded from now on run with; 0 for one a core."""
+    global _threads  # noqa: PLW0603
+    _threads = count
+
+
 def _session(data: bytes) -> Any:
     try:
         import onnxruntime
@@ -114,6 +123,7 @@ def _session(data: bytes) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.enable_cpu_mem_arena = False  # tiles of several sizes would each leave their memory behind
+    options.intra_op_num_threads = _threads
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 

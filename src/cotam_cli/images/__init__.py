@@ -4,18 +4,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cotam_cli.images.formats import encode_picture, format_for
+    from cotam_cli.images.formats import Output, encode_animation, encode_picture, format_for
+    from cotam_cli.images.metadata import Metadata
     from cotam_cli.images.picture import MAX_PIXELS, MAX_SIDE, Picture
-    from cotam_cli.images.reading import from_pillow, read_picture
+    from cotam_cli.images.reading import Wishes, from_pillow, read_frames, read_picture
     from cotam_cli.images.writing import write_atomic
 
 __all__ = [
     "MAX_PIXELS",
     "MAX_SIDE",
+    "Metadata",
+    "Output",
     "Picture",
+    "Wishes",
+    "encode_animation",
     "encode_picture",
     "format_for",
     "from_pillow",
+    "read_frames",
     "read_picture",
     "write_atomic",
 ]
@@ -24,9 +30,14 @@ _HOME = {
     "MAX_PIXELS": "picture",
     "MAX_SIDE": "picture",
     "Picture": "picture",
+    "Metadata": "metadata",
+    "Output": "formats",
+    "Wishes": "reading",
+    "encode_animation": "formats",
     "encode_picture": "formats",
     "format_for": "formats",
     "from_pillow": "reading",
+    "read_frames": "reading",
     "read_picture": "reading",
     "write_atomic": "writing",
 }

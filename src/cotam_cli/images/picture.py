@@ -1,11 +1,12 @@
 """The one form in which pictures travel through cotam: uint8 sRGB, and how large one may be."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cotam_cli.errors import ImageError
+from cotam_cli.images.metadata import Metadata
 
 MAX_SIDE = 65535
 """Largest width or height: the .ctm header holds each in 16 bits."""
@@ -16,16 +17,22 @@ MAX_PIXELS = 2**28
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture, upright, without transparency.
+    """A picture, upright.
 
     Args:
-        pixels: uint8 [H, W, 3], sRGB, C-contiguous; may be read-only. Shared, not copied.
+        pixels: uint8 [H, W, 3], sRGB (or of metadata.icc), C-contiguous; may be read-only. Shared, not copied.
+        alpha: uint8 [H, W], 255 opaque; None where all is.
+        metadata: what was asked to be kept of the file's.
+        original_size: width and height before it was scaled down; None where it was not.
 
     Raises:
         ImageError: another dtype, shape or memory layout, or a size outside the limits.
     """
 
     pixels: NDArray[np.uint8]
+    alpha: NDArray[np.uint8] | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+    original_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         shape, dtype = self.pixels.shape, self.pixels.dtype

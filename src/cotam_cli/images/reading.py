@@ -5,7 +5,8 @@
 | RGB, RGBX                         | as it is                                                           |
 | grey (L, LA), 1-bit               | three equal channels; 1-bit gives 0 and 255                        |
 | palette (P, PA)                   | its colours                                                        |
-| RGBA, LA, PA, RGBa, La, tRNS      | flattened onto `background`, white if not told; rounded to nearest |
+| RGBA, LA, PA, RGBa, La, tRNS      | flattened onto `background`, white if not told, rounded to nearest;|
+|                                   | or kept beside the colours on request                              |
 | 16-bit grey (I;16, I;16L, I;16B)  | v / 257, rounded to nearest, never clipped                         |
 | 32-bit integers (I)               | read as 16-bit grey; a value outside 0..65535 is an error          |
 | floats (F)                        | an error: nothing says which value is white                        |
@@ -15,10 +16,12 @@
 | LAB                               | CIE L*a*b* (D50) to sRGB                                           |
 | YCbCr, HSV                        | Pillow's plain formula                                             |
 | embedded ICC profile              | converted to sRGB, perceptual intent, 8 bits; one that is broken,  |
-|                                   | or of another colour space than the picture, is ignored            |
+|                                   | or of another colour space than the picture, is ignored; one of an |
+|                                   | RGB picture is kept, and its pixels left alone, on request         |
 | PNG gamma, chromaticities, cICP   | ignored, as Pillow does not apply them                             |
 | EXIF orientation                  | applied; broken EXIF is ignored                                    |
-| animation or several pages        | the first (`from_pillow`: the frame at which the image stands)     |
+| animation (GIF, WebP, APNG, AVIF) | all frames from `read_frames`, else the first                      |
+| several pages (TIFF and others)   | the first (`from_pillow`: the one at which the image stands)       |
 | EPS                               | an error: Pillow would start Ghostscript on it                     |
 | over 65535 on a side, over 2^28   | an error, before any pixel is decoded                              |
 | pixels or Pillow's own limit      |                                                                    |
@@ -32,17 +35,18 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from cotam_cli.errors import ImageError
+from cotam_cli.images.metadata import Metadata, exif_and_xmp
 from cotam_cli.images.picture import Picture, check_size
+from cotam_cli.images.scaling import scale_down
+from cotam_cli.images.transparency import Colour, fill_hidden, flatten
 
-__all__ = ["Picture", "from_pillow", "read_picture"]
-
-Colour: TypeAlias = tuple[int, int, int]
+__all__ = ["Picture", "Wishes", "from_pillow", "read_frames", "read_picture"]
 
 WHITE: Colour = (255, 255, 255)
 
@@ -58,6 +62,15 @@ _TURN = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF orientation to what makes it upright; 1 and values outside the standard need nothing."""
+
+_SIDEWAYS = {
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.ROTATE_90,
+}
+
+_ANIMATED = {"GIF", "WEBP", "PNG", "AVIF"}
 
 _ICC_SPACE = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 """Picture mode to the colour space that its ICC profile must have."""
@@ -79,49 +92,112 @@ _DAMAGED = (
 """What Pillow raises on a bad file: seen by cutting and flipping files of 38 kinds, or in its code."""
 
 
-def read_picture(data: bytes, *, name: str = "input", background: Colour = WHITE) -> Picture:
+@dataclass(frozen=True)
+class Wishes:
+    """How to read a picture.
+
+    background   sRGB colour behind transparent parts, each value 0..255
+    alpha        keep transparency instead
+    keep_icc     keep an RGB picture's pixels and ICC profile as they are, instead of converting to sRGB
+    keep_metadata  keep EXIF and XMP
+    max_side     scale down so that no side is longer, in pixels
+    """
+
+    background: Colour = WHITE
+    alpha: bool = False
+    keep_icc: bool = False
+    keep_metadata: bool = False
+    max_side: int | None = None
+
+
+def read_picture(
+    data: bytes, *, name: str = "input", background: Colour = WHITE, wishes: Wishes | None = None
+) -> Picture:
     """Decode the bytes of a picture file.
 
     Args:
         data: a whole file in any format that Pillow reads.
         name: what error messages call it, such as the file's name.
         background: sRGB colour behind transparent parts, each value 0..255.
+        wishes: all that can be asked for; with it, `background` is not looked at.
 
     Raises:
         ImageError: no picture, a damaged or too large one, or a kind that the module's table calls an error.
     """
-    if not data:
-        raise ImageError(f"{name}: empty, 0 bytes; give a picture file")
-    if data.startswith(_CTM_MAGIC):
-        raise ImageError(f"{name}: this is already a .ctm; use `cotam decode`")
-    with _explained(name), Image.open(io.BytesIO(data)) as image:
-        return _to_picture(image, name, background)
+    with _opened(data, name) as image:
+        return _to_picture(image, name, wishes or Wishes(background))
 
 
-def from_pillow(image: Image.Image, *, name: str = "image", background: Colour = WHITE) -> Picture:
+def read_frames(
+    data: bytes, *, name: str = "input", wishes: Wishes | None = None
+) -> Iterator[tuple[Picture, int | None]]:
+    """Decode the bytes of a picture file, an animation too: each frame and how long it is shown, in milliseconds.
+
+    A still picture gives one frame, and None. Raises as `read_picture`, for a frame when it is reached.
+    """
+    wishes = wishes or Wishes()
+    with _opened(data, name) as image:
+        count = getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1
+        if count == 1:
+            yield _to_picture(image, name, wishes), None
+            return
+        for number in range(count):
+            image.seek(number)
+            picture = _to_picture(image, name, wishes)
+            yield picture, max(0, round(image.info.get("duration", 100)))
+
+
+def from_pillow(
+    image: Image.Image, *, name: str = "image", background: Colour = WHITE, wishes: Wishes | None = None
+) -> Picture:
     """Convert a Pillow image of any mode, its EXIF orientation and ICC profile applied; see `read_picture`.
 
     The image itself keeps its mode and pixels; it is loaded if it was not.
     """
     with _explained(name):
-        return _to_picture(image, name, background)
+        return _to_picture(image, name, wishes or Wishes(background))
 
 
-def _to_picture(image: Image.Image, name: str, background: Colour) -> Picture:
+@contextmanager
+def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
+    if not data:
+        raise ImageError(f"{name}: empty, 0 bytes; give a picture file")
+    if data.startswith(_CTM_MAGIC):
+        raise ImageError(f"{name}: this is already a .ctm; use `cotam decode`")
+    with _explained(name), Image.open(io.BytesIO(data)) as image:
+        yield image
+
+
+def _to_picture(image: Image.Image, name: str, wishes: Wishes) -> Picture:
     if image.format == "EPS":
         raise ImageError(f"{name}: EPS is a program, not a picture; convert it to PNG first")
     check_size(*image.size, name=name)
+    size = image.size
+    if wishes.max_side and image.format == "JPEG" and min(size) > 2 * wishes.max_side:
+        image.draft(None, (2 * wishes.max_side, 2 * wishes.max_side))  # skips detail while decoding
     image.load()
     colour, alpha = _split(image, name)
-    rgb = _to_srgb(colour, image.info.get("icc_profile"))
+    icc = image.info.get("icc_profile")
+    kept = icc if wishes.keep_icc and colour.mode == "RGB" and _space(icc) == "RGB" else None
+    rgb = colour if kept else _to_srgb(colour, icc)
+    if alpha is not None and alpha.getextrema()[0] == 255:
+        alpha = None
+    if alpha is not None and not wishes.alpha:
+        rgb, alpha = flatten(rgb, alpha, wishes.background), None
+    rgb, alpha = scale_down(rgb, alpha, size, wishes.max_side)
     if alpha is not None:
-        flat = Image.new("RGB", rgb.size, background)
-        flat.paste(rgb, mask=alpha)
-        rgb = flat
+        rgb = fill_hidden(rgb, alpha)
     turn = _TURN.get(_orientation(image))
     if turn is not None:
-        rgb = rgb.transpose(turn)
-    return Picture(np.ascontiguousarray(np.asarray(rgb)))
+        rgb, alpha = rgb.transpose(turn), alpha.transpose(turn) if alpha else None
+        size = size[::-1] if turn in _SIDEWAYS else size
+    beside = exif_and_xmp(image) if wishes.keep_metadata else Metadata()
+    return Picture(
+        np.ascontiguousarray(np.asarray(rgb)),
+        None if alpha is None else np.ascontiguousarray(np.asarray(alpha)),
+        replace(beside, icc=kept),
+        size if rgb.size != size else None,
+    )
 
 
 def _split(image: Image.Image, name: str) -> tuple[Image.Image, Image.Image | None]:
@@ -160,8 +236,7 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
         return _through(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), image)
     if icc:
         try:
-            profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-            space = profile.profile.xcolor_space.strip()
+            profile, space = ImageCms.ImageCmsProfile(io.BytesIO(icc)), _space(icc)
             if space == "RGB" and image.mode == "L":  # common: scanners tag grey pages with sRGB
                 image = image.convert("RGB")
             if space == _ICC_SPACE[image.mode]:
@@ -169,6 +244,16 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
         except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
             pass  # the pixels are still good
     return image.convert("RGB")
+
+
+def _space(icc: bytes | None) -> str | None:
+    """Colour space of an ICC profile, None if there is none or it is broken."""
+    if not icc:
+        return None
+    try:
+        return str(ImageCms.ImageCmsProfile(io.BytesIO(icc)).profile.xcolor_space).strip()
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        return None
 
 
 def _through(profile: ImageCms.ImageCmsProfile, image: Image.Image) -> Image.Image:

@@ -1,0 +1,202 @@
+"""Many files: which there are, where each goes, and the processes that work on them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+
+from cotam_cli.api import read_file
+from cotam_cli.cli.common import check_stdin
+from cotam_cli.errors import CotamError
+
+_SUFFIXES = """
+apng avif bmp dib gif ico j2k jfif jp2 jpe jpeg jpg jxl mpo pbm pcx pgm png pnm ppm psd qoi tga tif tiff webp
+"""
+PICTURES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
+"""Suffixes of what is taken from folders; a file that is named is taken whatever its suffix."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to work on: its path, or its bytes with a name for them; and where the result goes."""
+
+    source: str
+    output: str
+    data: bytes | None = field(default=None, repr=False)
+
+    def read(self) -> bytes:
+        return read_file(self.source) if self.data is None else self.data
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a job: "done", "skipped" or "failed", and facts for people and for JSON."""
+
+    job: Job
+    status: str
+    facts: dict[str, object] = field(default_factory=dict)
+    error: str = ""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    data: bytes | None = field(default=None, repr=False)  # of a stream, which is written in order
+
+    def as_json(self) -> dict[str, object]:
+        row: dict[str, object] = {"status": self.status, "input": self.job.source, "output": self.job.output}
+        return row | self.facts | ({"error": self.error} if self.error else {})
+
+
+Work = Callable[[Job], Result]
+
+
+def is_batch(sources: tuple[str, ...], output: str, files_from: str | None) -> bool:
+    """Whether OUT is a folder that files go into, rather than one file."""
+    return (
+        files_from is not None
+        or len(sources) > 1
+        or output.endswith((os.sep, "/"))
+        or os.path.isdir(output)
+        or any(os.path.isdir(source) for source in sources)
+    )
+
+
+def plan(
+    sources: tuple[str, ...],
+    output: str,
+    *,
+    files_from: str | None,
+    recursive: bool,
+    suffixes: frozenset[str],
+    suffix: str,
+) -> list[Job]:
+    """The jobs of a batch, each output below the folder `output`.
+
+    A folder's files keep their place below it (below the folder's own name, where several are given); paths of a
+    list keep their folders; a file that is named keeps its name. Files that differ only in their suffix keep it:
+    a.jpg.ctm, a.png.ctm.
+
+    Raises CotamError for a folder without `recursive`, an output that is no folder, two files with one output.
+    """
+    if output == "-" or os.path.isfile(output):
+        raise CotamError(f"{output} is no folder, and several files need one; give -o FOLDER/")
+    places: list[tuple[str, PurePath]] = []
+    several = sum(os.path.isdir(source) for source in sources) > 1
+    for source in sources:
+        if os.path.isdir(source):
+            if not recursive:
+                raise CotamError(f"{source} is a folder; use -r to take the files below it")
+            base = PurePath(Path(source).resolve().name) if several else PurePath()
+            places += [(path, base / os.path.relpath(path, source)) for path in _walk(source, suffixes)]
+        elif source == "-":
+            raise CotamError("stdin cannot be one of several inputs; give paths, or --files-from -")
+        else:
+            places.append((source, PurePath(os.path.basename(source))))
+    if files_from is not None:
+        places += [(path, _inside(path)) for path in _listed(files_from)]
+    return _jobs(places, Path(output), suffix)
+
+
+def _walk(folder: str, suffixes: frozenset[str]) -> Iterator[str]:
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes:
+                yield os.path.join(root, name)
+
+
+def _listed(path: str) -> list[str]:
+    if path == "-":
+        check_stdin()
+    text = os.fsdecode(sys.stdin.buffer.read() if path == "-" else read_file(path))
+    return [line for line in (text.split("\0") if "\0" in text else text.splitlines()) if line]
+
+
+def _inside(path: str) -> PurePath:
+    """A path made to lie below a folder: no root, no drive, no steps up."""
+    pure = PurePath(os.path.normpath(path))
+    parts = pure.parts[1:] if pure.anchor else pure.parts
+    return PurePath(*(part for part in parts if part != os.pardir))
+
+
+def _jobs(places: list[tuple[str, PurePath]], output: Path, suffix: str) -> list[Job]:
+    places = list(dict.fromkeys(places))  # a file may be named twice
+    short = Counter(place.with_suffix(suffix) for _, place in places)
+    sources: dict[PurePath, str] = {}
+    for source, place in places:
+        name = place.with_suffix(suffix)
+        if short[name] > 1:
+            name = place.with_name(place.name + suffix)
+        if name in sources:
+            raise CotamError(
+                f"{sources[name]} and {source} would both become {output / name}; give their folder with -r instead"
+            )
+        sources[name] = source
+    return [Job(source, str(output / name)) for name, source in sources.items()]
+
+
+def run(jobs: Iterable[Job], work: Work, processes: int) -> Iterator[Result]:
+    """Do all jobs, some at a time; results in the order of the jobs. A job whose process dies has failed.
+
+    Each process loads the model once and uses one thread. On an exception, Ctrl-C too, jobs that have begun are
+    finished and the others dropped.
+    """
+    if processes == 1:
+        yield from map(work, jobs)
+        return
+    pending: deque[tuple[Job, Future[Result]]] = deque()
+    todo = iter(jobs)
+    pool = _pool(processes)
+    try:
+        while True:
+            while len(pending) < 4 * processes and (job := next(todo, None)) is not None:
+                try:
+                    pending.append((job, pool.submit(work, job)))
+                except BrokenProcessPool:
+                    pool = _pool(processes)
+                    pending.append((job, pool.submit(work, job)))
+            if not pending:
+                return
+            job, future = pending.popleft()
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                yield Result(
+                    job, "failed", error="the process died, perhaps for want of memory; try fewer --jobs"
+                )
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _pool(processes: int) -> ProcessPoolExecutor:
+    import multiprocessing
+
+    for name in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "NUMEXPR"):
+        os.environ[f"{name}_NUM_THREADS" if name != "VECLIB_MAXIMUM" else f"{name}_THREADS"] = "1"
+    # Not fork: it would copy a parent with threads.
+    return ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_start)
+
+
+def _start() -> None:
+    """In a new process: one thread, Ctrl-C left to the parent, an end when the parent ends."""
+    import signal
+    import threading
+    from multiprocessing import connection, parent_process
+
+    from cotam_cli.codec import models
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    models.use_threads(1)
+    parent = parent_process()
+    if parent is not None:
+        sentinel = parent.sentinel
+
+        def leave() -> None:
+            connection.wait([sentinel])
+            os._exit(1)
+
+        threading.Thread(target=leave, daemon=True).start()
