@@ -5,11 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from cotam_cli.bitstream import MAX_PIXELS, Chunk, ChunkType, Container, original_size_chunk, parse
+from cotam_cli.bitstream import (
+    MAX_PIXELS,
+    ORIGINAL_SIZE,
+    Chunk,
+    ChunkType,
+    Container,
+    original_size_chunk,
+    parse,
+)
 from cotam_cli.errors import CotamError, GuideError
 
 if TYPE_CHECKING:
@@ -21,6 +29,10 @@ if TYPE_CHECKING:
     from cotam_cli.images import Metadata, Picture, Wishes
 
     Source: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]"
+
+
+_FREE = {ORIGINAL_SIZE: "size"}
+FRAMES_PER_FILE = 49  # 255 chunks: at most 5 a frame, and 4 for the file
 
 
 @dataclass(frozen=True)
@@ -80,9 +92,47 @@ def encode(
         The bytes of a .ctm file.
 
     Raises:
-        CotamError: not a picture, too large, quality out of range, unknown guide; BudgetError (a CotamError)
-            where no quality fits the bytes.
+        CotamError: not a picture, too large, quality out of range, unknown guide, an animation of too many frames
+            for one file (49; `cotam encode` writes several, one after the other); BudgetError (a
+            CotamError) where no quality fits the bytes.
     """
+    parts = encode_parts(
+        image,
+        quality=quality,
+        guide=guide,
+        max_bytes=max_bytes,
+        base64=base64,
+        target_bpp=target_bpp,
+        max_side=max_side,
+        background=background,
+        alpha=alpha,
+        keep_icc=keep_icc,
+        keep_metadata=keep_metadata,
+        name=name,
+    )
+    if len(parts) > 1:
+        raise CotamError(
+            "the animation has more frames than one .ctm holds; `cotam encode` writes a stream of them"
+        )
+    return parts[0]
+
+
+def encode_parts(
+    image: Source,
+    *,
+    quality: float,
+    guide: str,
+    max_bytes: int | None,
+    base64: bool,
+    target_bpp: float | None,
+    max_side: int | None,
+    background: tuple[int, int, int],
+    alpha: bool,
+    keep_icc: bool,
+    keep_metadata: bool,
+    name: str | None,
+) -> list[bytes]:
+    """As `encode`, but a long animation gives several files, a stream when they are put one after the other."""
     from cotam_cli.images import Wishes
 
     if guide not in ("auto", "none"):
@@ -97,10 +147,10 @@ def encode(
     if limit is None:
         from cotam_cli.codec.encoder import encode_pixels
 
-        return encode_pixels(first.pixels, quality, alpha=first.alpha, extras=_extras(first))
+        return [encode_pixels(first.pixels, quality, alpha=first.alpha, extras=_extras(first))]
     from cotam_cli.codec.budget import encode_to_size
 
-    return encode_to_size(first.pixels, limit, alpha=first.alpha, extras=_extras(first))
+    return [encode_to_size(first.pixels, limit, alpha=first.alpha, extras=_extras(first))]
 
 
 def decode(
@@ -155,7 +205,7 @@ def info(data: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS) 
     chunks: dict[str, int] = {}
     for chunk in container.chunks:
         known = chunk.type in ChunkType.__members__.values()
-        name = ChunkType(chunk.type).name.lower() if known else str(chunk.type)
+        name = ChunkType(chunk.type).name.lower() if known else _FREE.get(chunk.type, str(chunk.type))
         chunks[name] = chunks.get(name, 0) + len(chunk.payload)
     return FileInfo(
         width=header.width,
@@ -232,7 +282,8 @@ def _encode_animation(
     quality: float,
     limit: int | None,
     per_frame: bool,
-) -> bytes:
+) -> list[bytes]:
+    """One file for each FRAMES_PER_FILE frames; a budget is shared out evenly."""
     from cotam_cli.codec.budget import encode_frames_to_size
     from cotam_cli.codec.encoder import TimedPixels, encode_frames
 
@@ -240,10 +291,20 @@ def _encode_animation(
         for picture, milliseconds in chain([(first, duration)], rest):
             yield TimedPixels(picture.pixels, picture.alpha, milliseconds or 0)
 
+    extras = _extras(first)
+    files: list[bytes] = []
     if limit is None:
-        return encode_frames(timed(), quality, extras=_extras(first))
-    frames = list(timed())
-    return encode_frames_to_size(frames, limit * len(frames) if per_frame else limit, extras=_extras(first))
+        frames = timed()
+        while part := next(frames, None):
+            several = chain([part], islice(frames, FRAMES_PER_FILE - 1))
+            files.append(encode_frames(several, quality, extras=extras if not files else ()))
+        return files
+    every = list(timed())
+    share = float(limit) if per_frame else limit / len(every)
+    for start in range(0, len(every), FRAMES_PER_FILE):
+        some = every[start : start + FRAMES_PER_FILE]
+        files.append(encode_frames_to_size(some, int(share * len(some)), extras=extras if not files else ()))
+    return files
 
 
 def _extras(picture: Picture) -> tuple[Chunk, ...]:

@@ -1,6 +1,7 @@
 """Bytes of a .ctm file <-> frozen dataclasses, with all validation. No I/O, no pixels, no coding."""
 
 from cotam_cli.bitstream.chunks import (
+    ORIGINAL_SIZE,
     Chunk,
     ChunkType,
     Container,
@@ -15,6 +16,7 @@ from cotam_cli.bitstream.header import HEADER_SIZE, MAX_PIXELS, Header, pack_hea
 __all__ = [
     "HEADER_SIZE",
     "MAX_PIXELS",
+    "ORIGINAL_SIZE",
     "Chunk",
     "ChunkType",
     "Container",

@@ -30,7 +30,7 @@ from cotam_cli.errors import CotamError
 
 @dataclass(frozen=True)
 class Settings:
-    """What every file of a run shares: keyword arguments of `cotam_cli.encode`, and what to do with old files."""
+    """What every file of a run shares: keyword arguments of `encode`, and what to do with old files."""
 
     arguments: dict[str, Any] = field(default_factory=dict)
     force: bool = False
@@ -163,22 +163,24 @@ def encode_one(settings: Settings, job: Job) -> Result:
 
 
 def _encode(settings: Settings, job: Job) -> Result:
-    from cotam_cli.api import encode, info
+    from cotam_cli.api import encode_parts, info
 
     raw = job.read()
     began = time.perf_counter()
-    data = encode(raw, name=job.source, **settings.arguments)
+    parts = encode_parts(raw, name=job.source, **settings.arguments)
+    data = b"".join(parts)
     milliseconds = round(1000 * (time.perf_counter() - began))
     if job.output != "-":
         os.makedirs(os.path.dirname(job.output) or ".", exist_ok=True)
         write_output(job.output, data)
-    facts = info(data)
+    each = [info(part) for part in parts]
+    facts, frames = each[0], sum(one.frames for one in each)
     told = {
         "width": facts.width,
         "height": facts.height,
-        "frames": facts.frames,
+        "frames": frames,
         "bytes": len(data),
-        "bpp": round(facts.bpp / facts.frames, 5),
+        "bpp": round(8 * len(data) / (facts.width * facts.height * frames), 5),
         "quality": round(facts.quality, 4),
         "model": facts.model,
         "ms": milliseconds,
