@@ -15,6 +15,13 @@ from cotam_cli.api import read_file
 from cotam_cli.cli.common import check_stdin
 from cotam_cli.errors import CotamError
 
+THREADS = (
+    "COTAM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 _SUFFIXES = """
 apng avif bmp dib gif ico j2k jfif jp2 jpe jpeg jpg jxl mpo pbm pcx pgm png pnm ppm psd qoi tga tif tiff webp
 """
@@ -175,8 +182,8 @@ def run(jobs: Iterable[Job], work: Work, processes: int) -> Iterator[Result]:
 def _pool(processes: int) -> ProcessPoolExecutor:
     import multiprocessing
 
-    for name in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "NUMEXPR"):
-        os.environ[f"{name}_NUM_THREADS" if name != "VECLIB_MAXIMUM" else f"{name}_THREADS"] = "1"
+    for name in THREADS:
+        os.environ[name] = "1"  # read by the libraries when they load
     # Not fork: it would copy a parent with threads.
     return ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_start)
 
@@ -187,10 +194,7 @@ def _start() -> None:
     import threading
     from multiprocessing import connection, parent_process
 
-    from cotam_cli.codec import models
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    models.use_threads(1)
     parent = parent_process()
     if parent is not None:
         sentinel = parent.sentinel

@@ -29,7 +29,7 @@ from cotam_cli.codec.encoder import (
     encode_frames,
     make_header,
 )
-from cotam_cli.codec.quality import Plane, apply_gain, quality_plane
+from cotam_cli.codec.quality import Plane, gain_curve, quality_plane
 from cotam_cli.entropy.estimate import cost_table, estimate_bits
 from cotam_cli.entropy.latents import Trace
 from cotam_cli.entropy.tables import MAX_QUALITY, MIN_QUALITY, QUALITY_UNIT, t_of_quality
@@ -194,15 +194,14 @@ def _bits(analysis: Analysis, quality: int, trace: Trace) -> SizeAt:
         taken: NDArray[Number] = array.reshape(rows * columns, 1, channels)[chosen]
         return taken
 
-    ones = np.ones((1, 1, channels), np.float32)
     plane = plane_at(quality)
-    gain, curve = apply_gain(model.gains, ones, plane), model.entropy.y_curve(t_of_quality(plane))
+    gain, curve = gain_curve(model.gains, plane), model.entropy.y_curve(t_of_quality(plane))
     residuals = at_chosen(analysis.y) * gain - at_chosen(trace.means) / np.float32(64)
     sums = at_chosen(trace.sums).astype(np.int64)
 
     def bits_at(q: int) -> float:
         plane = plane_at(q)
-        ratio = apply_gain(model.gains, ones, plane) / gain
+        ratio = gain_curve(model.gains, plane) / gain
         shift = model.entropy.y_curve(t_of_quality(plane)) - curve
         return estimate_bits(costs, sums + shift, residuals * ratio)
 

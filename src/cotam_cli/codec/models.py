@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib import resources
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cotam_cli.entropy.tables import EntropyModel, load_entropy_model
-from cotam_cli.errors import ModelError
+from cotam_cli.errors import CotamError, ModelError
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -104,27 +105,29 @@ class Model:
         return _session(self.file("synthesis.onnx"))
 
 
-_threads = 0  # of a network; 0: as many as the machine has cores
-
-
-def use_threads(count: int) -> None:
-    """How many threads the networks that are loaded from now on run with; 0 for one a core."""
-    global _threads  # noqa: PLW0603
-    _threads = count
-
-
 def _session(data: bytes) -> Any:
     try:
         import onnxruntime
-    except ImportError as error:
+    except Exception as error:  # a broken installation fails in many ways, ImportError is but one
         raise ModelError(
-            f"onnxruntime cannot be loaded ({error}); reinstall it: pip install onnxruntime"
+            f"onnxruntime cannot be loaded ({error}); reinstall it: pip install --force-reinstall onnxruntime"
         ) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = _threads()
     options.enable_cpu_mem_arena = False  # tiles of several sizes would each leave their memory behind
-    options.intra_op_num_threads = _threads
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def _threads() -> int:
+    """Threads of one network, from COTAM_THREADS: for programs that run many decoders side by side.
+
+    0, the default, takes all cores. Raises CotamError for what is no number.
+    """
+    text = os.environ.get("COTAM_THREADS", "0")
+    if not text.isdecimal():
+        raise CotamError(f"COTAM_THREADS is {text!r}; set it to a number of threads, or 0 for all cores")
+    return int(text)
 
 
 @lru_cache(maxsize=4)
@@ -137,4 +140,6 @@ def load_model(model_id: int | None = None) -> Model:
         raise ModelError(
             f"made with model {model_id}, which this release lacks (it has {ids}); upgrade cotam-cli"
         )
+    if model_id is None:
+        return load_model(record.id)
     return Model(record, models_folder() / record.name)

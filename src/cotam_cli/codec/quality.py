@@ -44,6 +44,11 @@ def _curve(coefficients: Floats, plane: Plane) -> Floats:
     return chosen
 
 
+def gain_curve(gains: Gains, plane: Plane) -> Floats:
+    """What `apply_gain` multiplies by: float32 [rows, columns, latents], or [latents] where all positions agree."""
+    return _curve(gains.gain, plane)
+
+
 def apply_gain(gains: Gains, y: Floats, plane: Plane) -> Floats:
     """Latents of the analysis to symbol units, in place."""
     y *= _curve(gains.gain, plane)
