@@ -13,7 +13,7 @@ WORKSHOP := .venv-torch
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch lint golden train export eval bench clean
+.PHONY: help demo test test-torch lint golden reference train export eval bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ lint: $(VENV)/ready ## Check style and types
 
 golden: $(VENV)/ready ## Write the golden files anew, after a new model or a deliberate change of coded bytes
 	$(VENV)/bin/python tests/make_golden.py
+
+reference: $(VENV)/ready ## Write docs/cli.md anew, after a change of options
+	$(VENV)/bin/python tests/make_reference.py
 
 bench: $(VENV)/ready ## Measure speed and memory
 	$(VENV)/bin/python benchmarks/speed.py $(ARGS)

@@ -171,12 +171,18 @@ def run(jobs: Iterable[Job], work: Work, processes: int) -> Iterator[Result]:
             job, future = pending.popleft()
             try:
                 yield future.result()
-            except BrokenProcessPool:
-                yield Result(
-                    job, "failed", error="the process died, perhaps for want of memory; try fewer --jobs"
-                )
+            except BrokenProcessPool:  # one of those in hand killed its process: each gets one of its own
+                yield _alone(job, work)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _alone(job: Job, work: Work) -> Result:
+    with _pool(1) as pool:
+        try:
+            return pool.submit(work, job).result()
+        except BrokenProcessPool:
+            return Result(job, "failed", error=f"{job.source}: its process died, perhaps for want of memory")
 
 
 def _pool(processes: int) -> ProcessPoolExecutor:

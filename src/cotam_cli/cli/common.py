@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
@@ -17,7 +19,7 @@ from cotam_cli.images.writing import write_atomic
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 
 
 def fail(message: str) -> NoReturn:
@@ -36,6 +38,8 @@ def one_line_errors(function: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _leave)  # so that temporary files and processes go too
         try:
             function(*args, **kwargs)
         except CotamError as error:
@@ -47,6 +51,10 @@ def one_line_errors(function: Callable[P, None]) -> Callable[P, None]:
             sys.exit(INTERRUPTED)
 
     return wrapper
+
+
+def _leave(_number: int, _frame: object) -> NoReturn:
+    sys.exit(TERMINATED)
 
 
 def read_input(path: str) -> bytes:
