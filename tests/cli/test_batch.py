@@ -120,6 +120,7 @@ def test_decoding_a_tree(tree: Path, tmp_path: Path) -> None:
         (("encode", "{in}", "-o", "{tmp}/out"), "-r"),
         (("encode", "{in}/one.png", "{in}/a/two.jpg", "-o", "-"), "no folder"),
         (("encode", "{in}/one.png", "{in}/a/two.jpg", "-o", "{in}/notes.txt"), "no folder"),
+        (("encode", "{in}/one.png", "{in}/a/two.jpg", "-o", "{tmp}/x.ctm"), "no folder"),
         (("encode", "{in}/one.png", "-", "-o", "{tmp}/out"), "stdin"),
         (("encode", "{in}/a/same.png", "{tmp}/copy/same.png", "-o", "{tmp}/out"), "both become"),
         (("encode", "{in}/one.png", "-o", "{tmp}/no/x.ctm"), "folder"),

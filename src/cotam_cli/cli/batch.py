@@ -89,7 +89,8 @@ def plan(
 
     Raises CotamError for a folder without `recursive`, an output that is no folder, two files with one output.
     """
-    if output == "-" or os.path.isfile(output):
+    like_a_file = not output.endswith("/") and PurePath(output).suffix.lower() in PICTURES | {".ctm", ".npy"}
+    if output == "-" or os.path.isfile(output) or (like_a_file and not os.path.isdir(output)):
         raise CotamError(f"{output} is no folder, and several files need one; give -o FOLDER/")
     places: list[tuple[str, PurePath]] = []
     several = sum(os.path.isdir(source) for source in sources) > 1
