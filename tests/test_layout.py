@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "integrations": FACE,
     "cli": FACE | {"bench", "integrations"},
     "__main__": {"cli"},
+    "pillow": {"integrations"},
     "training": FACE | {"bench", "integrations", "cli"},
 }
 """Folder or module at the top of the package -> those that it may import, beside itself."""

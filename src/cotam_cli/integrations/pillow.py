@@ -1,0 +1,120 @@
+"""Pillow plugin: after `register()`, `Image.open` and `Image.save` know .ctm files.
+
+    import cotam_cli.pillow            # the same as cotam_cli.integrations.pillow.register()
+    from PIL import Image
+
+    picture = Image.open("photo.ctm")  # reads 25 bytes; the pixels come with load()
+    picture.save("copy.ctm", quality=4, guide="none")
+
+Pillow's own conventions hold: files that are not .ctm are left to other plugins, damaged ones raise OSError,
+wrong options to `save` raise ValueError, and Pillow's limits against decompression bombs apply. Pillow has no
+way to find plugins by itself, so every process that reads .ctm files must register once; processes that a
+fork makes inherit it.
+"""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING
+
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from cotam_cli.bitstream import HEADER_SIZE, parse, parse_header
+from cotam_cli.errors import CotamError, FormatError, GuideError
+
+if TYPE_CHECKING:
+    from PIL.Image import core
+
+FORMAT = "CTM"
+EXTENSION = ".ctm"
+MIME = "image/x-ctm"
+_MAGIC = b"\x89CTM"
+
+
+class CtmImageFile(ImageFile.ImageFile):
+    """A .ctm file, opened: size and mode are known, pixels are decoded at the first `load`.
+
+    `info` holds `quality` (1..8) and `model` (its id). Of an animation the first frame is shown.
+    """
+
+    format = FORMAT
+    format_description = "cotam, for pictures that machines look at"
+
+    def _open(self) -> None:
+        assert self.fp is not None  # noqa: S101  the type of Pillow's attribute allows None
+        data = self.fp.read(HEADER_SIZE)
+        if not _accept(data):
+            raise SyntaxError("not a .ctm file")  # Pillow's word for "another plugin's"
+        try:
+            header, _ = parse_header(data)
+        except FormatError as error:
+            raise UnidentifiedImageError(str(error)) from error
+        self._size = header.width, header.height
+        self._mode = "RGBA" if header.alpha else "RGB"
+        self.info |= {"quality": header.quality_value, "model": header.model}
+        self.tile = [ImageFile._Tile("ctm", (0, 0, *self.size))]
+
+    def load(self) -> core.PixelAccess | None:
+        """Decode the pixels, once. Raises OSError for a damaged file or one of an unknown model."""
+        if self.tile:
+            from cotam_cli.api import decode
+
+            try:
+                picture = decode(self._read())
+            except CotamError as error:
+                raise OSError(str(error)) from error
+            if picture.mode != self.mode:  # what `open` told stays true
+                picture = picture.convert(self.mode)
+            self.im = picture.im
+            self.info |= picture.info
+            self.readonly = 0
+            self.tile = []
+            if self._exclusive_fp and self.fp:
+                self.fp.close()
+            self.fp = None
+        return Image.Image.load(self)
+
+    def load_seek(self, pos: int) -> None:
+        """There to tell ImageFile.Parser that this format is not decoded piece by piece."""
+
+    def verify(self) -> None:
+        """Check structure and checksums of the whole file without decoding it. Raises OSError."""
+        try:
+            parse(self._read())
+        except FormatError as error:
+            raise OSError(str(error)) from error
+        super().verify()
+
+    def _read(self) -> bytes:
+        if self.fp is None:
+            raise OSError("the file behind this image is closed; open it again")
+        self.fp.seek(0)
+        return self.fp.read()
+
+
+def _accept(prefix: bytes) -> bool:
+    return prefix.startswith(_MAGIC)
+
+
+def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
+    """`Image.save`: quality=1..8 (fractions allowed, default 3), guide="auto" or "none"; others are ignored."""
+    from cotam_cli.api import encode
+
+    options = image.encoderinfo
+    quality, guide = options.get("quality", 3.0), options.get("guide", "auto")
+    if isinstance(quality, bool) or not isinstance(quality, int | float) or not 1 <= quality <= 8:
+        raise ValueError(f"quality {quality!r} is not a .ctm quality; give 1 (small) to 8 (fine)")
+    try:
+        data = encode(image, quality=quality, guide=guide)
+    except GuideError as error:
+        raise ValueError(str(error)) from error
+    except CotamError as error:
+        raise OSError(f"cannot write this picture as {FORMAT}: {error}") from error
+    fp.write(data)
+
+
+def register() -> None:
+    """Teach Pillow .ctm, in this process. May be called any number of times."""
+    Image.register_open(FORMAT, CtmImageFile, _accept)
+    Image.register_save(FORMAT, _save)
+    Image.register_extension(FORMAT, EXTENSION)
+    Image.register_mime(FORMAT, MIME)
