@@ -57,7 +57,7 @@ clean: ## Remove the virtual environments and what was built
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python $(PIP) --upgrade "pip>=25.1"
-	$(VENV)/bin/python $(PIP) --editable . --group dev
+	$(VENV)/bin/python $(PIP) --editable ".[gateway]" --group dev
 	touch $@
 
 # A plain install, as a user gets it: made anew when a source or model file changes.
@@ -72,5 +72,5 @@ $(WORKSHOP)/ready: pyproject.toml
 	$(PYTHON) -m venv $(WORKSHOP)
 	$(WORKSHOP)/bin/python $(PIP) --upgrade "pip>=25.1"
 	$(WORKSHOP)/bin/python $(PIP) $(TORCH)
-	$(WORKSHOP)/bin/python $(PIP) --editable ".[bench,torch]" --group dev
+	$(WORKSHOP)/bin/python $(PIP) --editable ".[bench,gateway,torch]" --group dev
 	touch $@

@@ -22,7 +22,7 @@ from cotam_cli.bitstream import HEADER_SIZE, parse, parse_header
 from cotam_cli.errors import CotamError, FormatError, GuideError
 
 if TYPE_CHECKING:
-    from PIL.Image import core
+    from PIL._imaging import PixelAccess
 
 FORMAT = "CTM"
 EXTENSION = ".ctm"
@@ -53,7 +53,7 @@ class CtmImageFile(ImageFile.ImageFile):
         self.info |= {"quality": header.quality_value, "model": header.model}
         self.tile = [ImageFile._Tile("ctm", (0, 0, *self.size))]
 
-    def load(self) -> core.PixelAccess | None:
+    def load(self) -> PixelAccess | None:
         """Decode the pixels, once. Raises OSError for a damaged file or one of an unknown model."""
         if self.tile:
             from cotam_cli.api import decode

@@ -1,0 +1,96 @@
+"""Run the gateway: socket, workers, uvicorn, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+
+import uvicorn
+
+from cotam_cli.errors import CotamError
+from cotam_cli.integrations.gateway.observe import log
+from cotam_cli.integrations.gateway.pool import DecoderPool
+from cotam_cli.integrations.gateway.proxy import Gateway
+from cotam_cli.integrations.gateway.settings import Settings
+
+GRACE = 30  # seconds that requests in flight get when the server is told to stop
+_MAX_CONNECTIONS = 4096
+
+
+def serve(settings: Settings, host: str, port: int) -> None:
+    """Listen until SIGINT or SIGTERM; then take no new requests, let those in flight end, and return.
+
+    Raises CotamError where the address cannot be used.
+    """
+    listener = _listen(host, port)
+    with listener:
+        asyncio.run(_serve(settings, listener))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise CotamError(
+            f"cannot listen on {host}:{port} ({error.strerror}); choose another --listen"
+        ) from error
+    return listener
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> None:
+    _quiet_logging()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop_is_no_failure)
+    pool = DecoderPool(settings.workers, settings.format, settings.max_pixels)
+    try:
+        await pool.warm()
+        gateway = Gateway(settings, pool)
+        config = uvicorn.Config(
+            gateway,
+            access_log=False,
+            log_config=None,
+            lifespan="off",
+            ws="none",
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            backlog=1024,
+            limit_concurrency=_MAX_CONNECTIONS,
+            timeout_graceful_shutdown=GRACE,
+        )
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        log(
+            "listening",
+            address=f"http://{shown}:{port}",
+            upstream=settings.upstream,
+            workers=settings.workers,
+        )
+        await uvicorn.Server(config).serve(sockets=[listener])
+        await gateway.close()
+    finally:
+        pool.close()
+    log("stopped")
+
+
+def _stop_is_no_failure(number: int, frame: object) -> None:
+    """uvicorn raises the signal that stopped it once more when it is done; the default would kill the process."""
+
+
+def _quiet_logging() -> None:
+    """Let no library write lines of its own kind between ours; uvicorn's errors keep their first line."""
+    for name in ("uvicorn.error", "uvicorn.access", "httpx2", "httpcore2", "asyncio"):
+        logger = logging.getLogger(name)
+        logger.handlers = [_AsEvent()]
+        logger.propagate = False
+        logger.setLevel(logging.ERROR)
+
+
+class _AsEvent(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        log("server", source=record.name, message=record.getMessage().splitlines()[0][:200])
