@@ -9,12 +9,17 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from cotam_cli.errors import CotamError
 
 if TYPE_CHECKING:
     from cotam_cli.api import FileInfo, decode, decode_frames, encode, info
+
+# From 1.29 on, onnxruntime's wheels write a device id into the home folder and send events to their maker as soon
+# as they are imported. Pictures are nobody's business but the user's; who wants it sets the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = ["CotamError", "FileInfo", "__version__", "decode", "decode_frames", "encode", "info"]

@@ -56,7 +56,8 @@ def test_without_onnxruntime_a_file_can_be_read_and_the_rest_says_what_is_missin
         "import cotam_cli.pillow\nfrom PIL import Image\n"
         f"image = Image.open({str(GOLDEN)!r}); print(image.format)\n"
         "for work in (lambda: cotam_cli.decode({0!r}), lambda: cotam_cli.encode(Image.new('RGB', (8, 8))), "
-        "image.load):\n".format(str(GOLDEN)) + "    try: work()\n"
+        "image.load):\n".format(str(GOLDEN))
+        + "    try: work()\n"
         "    except (cotam_cli.CotamError, OSError) as error: print(error)\n"
     )
     lines = result.stdout.splitlines()
@@ -78,3 +79,10 @@ def test_a_forked_process_decodes_with_its_parents_model() -> None:
         "os._exit(not same) if not child else print(os.waitpid(child, 0)[1], same)\n"
     )
     assert result.stdout.strip() == "0 True", result.stderr
+
+
+def test_onnxruntime_tells_nobody_and_leaves_nothing_in_the_home_folder(tmp_path: Path) -> None:
+    script = f"import cotam_cli; cotam_cli.decode({str(GOLDEN)!r})"
+    result = run(script, HOME=str(tmp_path), TMPDIR=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert list(tmp_path.iterdir()) == []

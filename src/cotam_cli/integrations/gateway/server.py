@@ -17,6 +17,7 @@ from cotam_cli.integrations.gateway.settings import Settings
 
 GRACE = 30  # seconds that requests in flight get when the server is told to stop
 _MAX_CONNECTIONS = 4096
+_BACKLOG = 1024
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
@@ -35,6 +36,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen(_BACKLOG)
     except OSError as error:
         raise CotamError(
             f"cannot listen on {host}:{port} ({error.strerror}); choose another --listen"
@@ -44,42 +46,39 @@ def _listen(host: str, port: int) -> socket.socket:
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
     _quiet_logging()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop_is_no_failure)
     pool = DecoderPool(settings.workers, settings.format, settings.max_pixels)
+    gateway = Gateway(settings, pool)
+    config = uvicorn.Config(
+        gateway,
+        access_log=False,
+        log_config=None,
+        lifespan="off",
+        ws="none",
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        backlog=_BACKLOG,
+        limit_concurrency=_MAX_CONNECTIONS,
+        timeout_graceful_shutdown=GRACE,
+    )
+    server = uvicorn.Server(config)
+
+    def stop(number: int, frame: object) -> None:
+        # uvicorn sets handlers of its own, and raises the signal once more when it is done: no reason to die.
+        server.should_exit = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     try:
         await pool.warm()
-        gateway = Gateway(settings, pool)
-        config = uvicorn.Config(
-            gateway,
-            access_log=False,
-            log_config=None,
-            lifespan="off",
-            ws="none",
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            backlog=1024,
-            limit_concurrency=_MAX_CONNECTIONS,
-            timeout_graceful_shutdown=GRACE,
-        )
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        log(
-            "listening",
-            address=f"http://{shown}:{port}",
-            upstream=settings.upstream,
-            workers=settings.workers,
-        )
-        await uvicorn.Server(config).serve(sockets=[listener])
+        log("listening", address=f"http://{shown}:{port}", upstream=settings.upstream, workers=settings.workers)
+        await server.serve(sockets=[listener])
         await gateway.close()
     finally:
         pool.close()
     log("stopped")
-
-
-def _stop_is_no_failure(number: int, frame: object) -> None:
-    """uvicorn raises the signal that stopped it once more when it is done; the default would kill the process."""
 
 
 def _quiet_logging() -> None:
