@@ -141,6 +141,7 @@ class Running:
         self.reader.start()
         assert self.ready.wait(120), self.lines
         self.url = json.loads(self.lines[0])["address"]
+        self.client = httpx2.Client(timeout=60, limits=httpx2.Limits(max_connections=None))
 
     def _read(self) -> None:
         assert self.process.stderr
@@ -150,12 +151,8 @@ class Running:
         self.ready.set()
 
     def post(self, path: str, body: object, **headers: str) -> httpx2.Response:
-        return httpx2.post(
-            self.url + path,
-            content=json.dumps(body),
-            headers={"content-type": "application/json", **headers},
-            timeout=60,
-        )
+        headers = {"content-type": "application/json", **headers}
+        return self.client.post(self.url + path, content=json.dumps(body), headers=headers)
 
     def workers(self) -> list[int]:
         """Process ids of the decoding workers."""

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytest.importorskip("uvicorn", reason="needs the extra gateway")
+
 from .rig import Running, Upstream, chat, data_url
 
 openai = pytest.importorskip("openai", reason="the OpenAI client library is not installed")

@@ -10,8 +10,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx2
 import pytest
+
+pytest.importorskip("uvicorn", reason="needs the extra gateway")
+pytest.importorskip("httpx2", reason="needs the extra gateway")
+
+import httpx2
 
 from .rig import Running, Upstream, chat, wait_until
 

@@ -9,12 +9,16 @@ import socket
 import time
 from urllib.parse import urlsplit
 
-import httpx2
 import numpy as np
 import pytest
 from PIL import Image
 
 import cotam_cli
+
+pytest.importorskip("uvicorn", reason="needs the extra gateway")
+pytest.importorskip("httpx2", reason="needs the extra gateway")
+
+import httpx2
 
 from .rig import SSE, Running, Upstream, chat, data_url, wait_until
 

@@ -73,7 +73,12 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         await pool.warm()
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        log("listening", address=f"http://{shown}:{port}", upstream=settings.upstream, workers=settings.workers)
+        log(
+            "listening",
+            address=f"http://{shown}:{port}",
+            upstream=settings.upstream,
+            workers=settings.workers,
+        )
         await server.serve(sockets=[listener])
         await gateway.close()
     finally:
