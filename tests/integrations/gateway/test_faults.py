@@ -138,6 +138,14 @@ def test_sigterm_lets_requests_end(own: Running, upstream: Upstream, ctm_url: st
         httpx2.get(own.url + "/health")
 
 
+def test_small_answers_are_not_held_back() -> None:
+    """asyncio sets TCP_NODELAY only on sockets that were made for TCP by name."""
+    from cotam_cli.integrations.gateway.server import _listen
+
+    with _listen("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
+
+
 def test_ctrl_c_stops_it(own: Running) -> None:
     assert own.stop(signal.SIGINT) == 0
     assert not any("Traceback" in line for line in own.lines)
