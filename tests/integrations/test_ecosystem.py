@@ -89,3 +89,14 @@ def test_matplotlib(folder: Path) -> None:
     image = pytest.importorskip("matplotlib.image", reason="matplotlib is not installed")
     path = folder / "dog" / "b.ctm"
     assert np.array_equal(image.imread(io.BytesIO(path.read_bytes()), format="ctm"), pixels(path))
+
+
+def test_imageio(folder: Path, tmp_path: Path) -> None:
+    """Its Pillow plugin finds ours; nothing of imageio needs to be told."""
+    iio = pytest.importorskip("imageio.v3", reason="imageio is not installed")
+    path = folder / "dog" / "a.ctm"
+    assert np.array_equal(iio.imread(path), pixels(path))
+    assert iio.improps(path, plugin="pillow").shape == (24, 40, 3)
+    target = tmp_path / "x.ctm"
+    iio.imwrite(target, pixels(path), plugin="pillow", quality=5)
+    assert target.read_bytes() == cotam_cli.encode(pixels(path), quality=5)
