@@ -1,4 +1,4 @@
-"""vLLM's own plugin loader and image loader, where vLLM is installed; the same steps without it elsewhere.
+"""vLLM's and SGLang's own plugin and image loaders, where they are installed; the same steps without them elsewhere.
 
 What vLLM does: it loads the entry points of a group, calls them, and opens the bytes of a data URL with
 `Image.open(..., formats=ALLOWED_IMAGE_FORMATS)`.
@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 import cotam_cli
+from cotam_cli.integrations import pillow
 from cotam_cli.integrations.vllm import register
 
 
@@ -24,9 +25,10 @@ def coded() -> bytes:
     return cotam_cli.encode(Image.radial_gradient("L").resize((64, 48)).convert("RGB"), quality=5)
 
 
-def test_the_entry_point_is_there() -> None:
-    (point,) = [p for p in entry_points(group="vllm.general_plugins") if p.name == "cotam"]
-    assert point.load() is register
+def test_the_entry_points_are_there() -> None:
+    for group, function in {"vllm.general_plugins": register, "sglang.srt.plugins": pillow.register}.items():
+        (point,) = [p for p in entry_points(group=group) if p.name == "cotam"]
+        assert point.load() is function
 
 
 def test_the_list_of_formats_grows_once(coded: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,28 +59,44 @@ def test_older_releases_and_none(attribute: str, monkeypatch: pytest.MonkeyPatch
     assert "CTM" in Image.OPEN
 
 
-SERVER = """
+VLLM = """
 import sys
 from vllm.plugins import load_general_plugins
 load_general_plugins()
 load_general_plugins()
 from vllm.multimodal.media.connector import MediaConnector
-url, broken = sys.stdin.read().split()
-picture = MediaConnector().fetch_image(url)
-picture = getattr(picture, "media", picture)
+def load(url):
+    picture = MediaConnector().fetch_image(url)
+    return getattr(picture, "media", picture)
+"""
+
+SGLANG = """
+import sys
+from sglang.srt.plugins import load_plugins
+load_plugins()
+load_plugins()
+from sglang.srt.utils.common import load_image
+def load(url):
+    return load_image(url, gpu_image_decode=False)[0]
+"""
+
+LOAD = """
+good, broken = sys.stdin.read().split()
+picture = load(good)
 print(picture.size, picture.mode, sum(picture.tobytes()))
 try:
-    MediaConnector().fetch_image(broken)
+    load(broken)
 except ValueError as error:
     print(error)
 """
 
 
 @pytest.mark.slow
-def test_vllms_own_loaders(coded: bytes) -> None:
-    pytest.importorskip("vllm", reason="vLLM is not installed")
+@pytest.mark.parametrize(("name", "script"), [("vllm", VLLM), ("sglang", SGLANG)])
+def test_the_servers_own_loaders(coded: bytes, name: str, script: str) -> None:
+    pytest.importorskip(name, reason=f"{name} is not installed")
     urls = [f"data:image/x-ctm;base64,{base64.b64encode(d).decode()}" for d in (coded, coded[:-9])]
-    command = [sys.executable, "-c", SERVER]
+    command = [sys.executable, "-c", script + LOAD]
     result = subprocess.run(command, input=" ".join(urls), capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     size, error = result.stdout.splitlines()[-2:]
