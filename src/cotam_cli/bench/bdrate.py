@@ -110,6 +110,19 @@ def quality_range(curve: Pchip, low_rate: float, high_rate: float) -> tuple[floa
     return float(low), float(high)
 
 
+def rising(rates: Sequence[float], qualities: Sequence[float]) -> tuple[list[float], list[float]]:
+    """The points that no other point beats, by rising rate and quality.
+
+    A measure with noise (answers of a judge) may fall as the rate rises; what costs more for no more is left out.
+    """
+    kept: tuple[list[float], list[float]] = ([], [])
+    for rate, quality in sorted(zip(rates, qualities, strict=True), key=lambda point: (point[0], -point[1])):
+        if not kept[1] or quality > kept[1][-1]:
+            kept[0].append(rate)
+            kept[1].append(quality)
+    return kept
+
+
 def bd_rate(
     anchor: tuple[Sequence[float], Sequence[float]],
     test: tuple[Sequence[float], Sequence[float]],

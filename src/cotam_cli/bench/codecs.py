@@ -6,12 +6,15 @@ that the bytes do not depend on the machine.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import io
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -31,30 +34,39 @@ class Codec:
 
     encode: uint8 [h, w, 3] sRGB pixels and a setting to the bytes of a whole file; decode: back to pixels of
     the same size. Both raise CotamError or OSError. They can be pickled, for worker processes.
+    `about` is for readers; empty for codecs that need no explanation.
     """
 
     name: str
-    version: str  # all that may change the bytes or the pixels: names cached results
+    version: str  # all that may change the bytes or the pixels: names kept results
     ladder: tuple[float, ...]  # 0.03 to 1.2 bits per pixel on photos, as far as the codec goes, rising
     settings: tuple[float, ...]  # those that `encode_near` may choose, rising rate
     encode: Callable[[Pixels, float], bytes]
     decode: Callable[[bytes], Pixels]
-    cache: bool = True  # its results may be kept from run to run
+    about: str = ""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A file made by `encode_near`. bpp: bits per pixel."""
+    """A file made by `encode_near`. bpp: bits per pixel; seconds: what this one encode took."""
 
     data: bytes
     setting: float
     bpp: float
+    seconds: float
 
 
 def bits_per_pixel(data: bytes, pixels: Pixels) -> float:
     """Bits of a file over pixels of the picture."""
     height, width, _ = pixels.shape
     return 8 * len(data) / float(height * width)
+
+
+def encode_once(codec: Codec, pixels: Pixels, setting: float) -> Encoded:
+    """One file, and how long it took."""
+    began = time.perf_counter()
+    data = codec.encode(pixels, setting)
+    return Encoded(data, setting, bits_per_pixel(data, pixels), time.perf_counter() - began)
 
 
 def encode_near(codec: Codec, pixels: Pixels, bpp: float) -> Encoded:
@@ -67,8 +79,7 @@ def encode_near(codec: Codec, pixels: Pixels, bpp: float) -> Encoded:
     while low <= high:
         middle = (low + high) // 2
         setting = codec.settings[middle]
-        data = codec.encode(pixels, setting)
-        tried.append(Encoded(data, setting, bits_per_pixel(data, pixels)))
+        tried.append(encode_once(codec, pixels, setting))
         if tried[-1].bpp < bpp:
             low = middle + 1
         else:
@@ -81,13 +92,23 @@ def cotam(guide: str = "auto", target: Literal["mllm", "human"] = "mllm") -> Cod
     record = records()[-1]
     return Codec(
         name="cotam",
-        version=f"{record.name}-{record.manifest_sha256[:12]}-{guide}-{target}",
+        version=f"{record.name}-{record.manifest_sha256[:12]}-{_own_code()}-{guide}-{target}",
         ladder=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0),
         settings=tuple(1 + k / 64 for k in range(7 * 64 + 1)),
         encode=partial(_encode_cotam, guide=guide),
         decode=partial(_decode_cotam, target=target),
-        cache=False,  # its code changes more often than its version
+        about=f"model {record.name}",
     )
+
+
+@lru_cache(maxsize=1)
+def _own_code() -> str:
+    """A hash of the source that makes the bytes and the pixels: it changes more often than the version."""
+    package, digest = Path(api.__file__).parent, hashlib.sha256()
+    for folder in ("codec", "entropy", "bitstream", "guidance", "images"):
+        for file in sorted((package / folder).glob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _encode_cotam(pixels: Pixels, setting: float, guide: str) -> bytes:

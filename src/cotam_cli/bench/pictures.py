@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,21 @@ from cotam_cli.images import read_picture
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A readable picture file. digest: `content_hash` of its pixels; width and height in pixels."""
+
+    path: Path
+    digest: str
+    width: int
+    height: int
+
+    @property
+    def name(self) -> str:
+        """The file's name, without the folder."""
+        return self.path.name
 
 
 def find_pictures(folder: Path, limit: int | None = None) -> list[Path]:
@@ -34,6 +50,12 @@ def find_pictures(folder: Path, limit: int | None = None) -> list[Path]:
 def load_pixels(path: Path) -> Pixels:
     """uint8 [h, w, 3] sRGB. Raises CotamError when it cannot be read."""
     return read_picture(read_file(path), name=path.name).pixels
+
+
+def open_picture(path: Path) -> Picture:
+    """Read a picture once, to know its size and content. Raises CotamError when it cannot be read."""
+    pixels = load_pixels(path)
+    return Picture(path, content_hash(pixels), pixels.shape[1], pixels.shape[0])
 
 
 def content_hash(pixels: Pixels) -> str:

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from cotam_cli.bench.codecs import Codec, anchors, cotam
-from cotam_cli.bench.ladder import Measured, Point, average, measure_pictures
-from cotam_cli.bench.pictures import find_pictures, load_pixels
-from cotam_cli.bench.report import Comparison, compare, comparison_table, curve_table, plot
+from cotam_cli.bench.measuring import Job, Row, measure_all
+from cotam_cli.bench.pictures import find_pictures, load_pixels, open_picture
+from cotam_cli.bench.results import PSNR, CurvePoint, Curves, average, series
+from cotam_cli.bench.svg import figure, page_of
 from cotam_cli.codec.models import load_model
 from cotam_cli.errors import CotamError
 from cotam_cli.images import write_atomic
+from cotam_cli.training.comparison import Comparison, compare, comparison_table, curve_table
 from cotam_cli.training.rateloss import RateLoss, rate_loss, total
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ class SetResult:
     """One set of pictures: average curves by codec, comparisons, cost of the integer path by quality."""
 
     pictures: int
-    curves: dict[str, tuple[Point, ...]]
+    curves: dict[str, tuple[CurvePoint, ...]]
     comparisons: list[Comparison]
     rate_losses: dict[float, RateLoss]
 
@@ -56,8 +58,8 @@ def evaluate(
     Args:
         folders: name of each set of pictures and the folder that holds it.
         qualities: the codec's ladder, 1 to 8.
-        out: gets evaluation.txt, evaluation.json, pictures.json and, with matplotlib, evaluation.png.
-        cache: keeps the other codecs' results; any folder outside the repository.
+        out: gets evaluation.txt, evaluation.json, pictures.json and evaluation.svg.
+        cache: keeps coded files and results; any folder outside the repository.
         workers: processes.
         limit: pictures of each set, spread evenly; None takes all.
         only: names of the codecs to compare with; None takes all.
@@ -70,11 +72,15 @@ def evaluate(
     results, pictures = {}, {}
     for name, folder in folders.items():
         paths = find_pictures(folder, limit)
-        found = measure_pictures(paths, codecs, cache=cache, workers=workers)
-        measured = list(tqdm(found, desc=name, unit="img", total=len(paths)))
+        chosen = [open_picture(path) for path in paths]
+        jobs = [Job(picture, codec, kept=cache) for picture in chosen for codec in codecs]
+        rows = list(tqdm(measure_all(jobs, workers), desc=name, total=len(jobs)))
+        failures = [failure for row in rows for failure in row.failures]
+        if failures:
+            raise CotamError(f"{failures[0]} (and {len(failures) - 1} more)")
         losses = _rate_losses(paths, codecs[0], network)
-        results[name] = _summarise(measured, codecs, losses)
-        pictures[name] = measured
+        results[name] = _summarise(rows, codecs, losses)
+        pictures[name] = sorted(rows, key=lambda row: row.picture)
     _write(out, results, pictures, notes)
     return results
 
@@ -103,12 +109,15 @@ def _rate_losses(paths: Sequence[Path], codec: Codec, network: Network | None) -
     }
 
 
-def _summarise(
-    measured: Sequence[Measured], codecs: Sequence[Codec], losses: dict[float, RateLoss]
-) -> SetResult:
-    curves = {codec.name: average(measured, codec.name) for codec in codecs}
-    single = [picture.points for picture in measured]
-    return SetResult(len(measured), curves, compare(curves, codecs[0].name, single), losses)
+def _summarise(rows: Sequence[Row], codecs: Sequence[Codec], losses: dict[float, RateLoss]) -> SetResult:
+    names = sorted({row.picture for row in rows})
+    whole = _average(rows, codecs)
+    single = [_average([row for row in rows if row.picture == name], codecs).codecs for name in names]
+    return SetResult(len(names), whole.codecs, compare(whole.codecs, codecs[0].name, single), losses)
+
+
+def _average(rows: Sequence[Row], codecs: Sequence[Codec]) -> Curves:
+    return average(rows, {codec.name: codec.ladder for codec in codecs}, lambda _row, _point: {})
 
 
 def render(results: Mapping[str, SetResult], notes: Sequence[str]) -> str:
@@ -138,18 +147,27 @@ def model_manifest() -> dict[str, Any]:
 
 
 def _write(
-    out: Path, results: Mapping[str, SetResult], pictures: Mapping[str, list[Measured]], notes: list[str]
+    out: Path, results: Mapping[str, SetResult], pictures: Mapping[str, list[Row]], notes: list[str]
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    try:
-        plot({name: result.curves for name, result in results.items()}, out / "evaluation.png")
-    except CotamError as error:
-        notes = [*notes, str(error)]
+    write_atomic(out / "evaluation.svg", page_of(_figures(results)).encode())
     manifest = model_manifest()
     training = manifest.get("training", {})
     notes = [f"{manifest['name']}: " + ", ".join(f"{key} {value}" for key, value in training.items()), *notes]
     summary = {"notes": notes, "sets": {name: asdict(result) for name, result in results.items()}}
-    details = {name: [asdict(measured) for measured in rows] for name, rows in pictures.items()}
+    details = {name: [asdict(row) for row in rows] for name, rows in pictures.items()}
     for name, content in (("evaluation", summary), ("pictures", details)):
         write_atomic(out / f"{name}.json", json.dumps(content, indent=1).encode() + b"\n")
     write_atomic(out / "evaluation.txt", render(results, notes).encode())
+
+
+def _figures(results: Mapping[str, SetResult]) -> list[str]:
+    """PSNR over bits per pixel, a drawing a set."""
+    drawings = []
+    for name, result in results.items():
+        curves = {
+            codec: list(zip(*series(curve, PSNR), strict=True)) for codec, curve in result.curves.items()
+        }
+        styles = {codec: k for k, codec in enumerate(curves)}
+        drawings.append(figure(curves, title=f"PSNR, {name}", unit="dB", styles=styles))
+    return drawings

@@ -1,21 +1,17 @@
-"""Rate curves of several codecs on several sets of pictures: comparison, table, plot."""
+"""What training is steered by: BD-rates of one codec against the others, as a table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
-from typing import Any
 
 from cotam_cli.bench.bdrate import BdRate, bd_rate
-from cotam_cli.bench.ladder import Point
-from cotam_cli.bench.metrics import decibels
-from cotam_cli.errors import CotamError
+from cotam_cli.bench.results import MS_SSIM, PSNR, CurvePoint, series
 
 HOME_RATES = (0.05, 0.8)  # bits per pixel of the anchor: where the codec is meant to be used
 
-Curve = Sequence[Point]
+Curve = Sequence[CurvePoint]
 
 
 @dataclass(frozen=True)
@@ -67,9 +63,8 @@ Series = tuple[list[float], list[float]]
 
 def _series(curve: Curve) -> tuple[Series, Series | None]:
     """(rates, PSNR) and, where every point has it, (rates, MS-SSIM in dB)."""
-    rates = [point.bpp for point in curve]
-    similar = [decibels(point.ms_ssim) for point in curve if point.ms_ssim is not None]
-    return (rates, [point.psnr for point in curve]), (rates, similar) if len(similar) == len(rates) else None
+    similar = series(curve, MS_SSIM)
+    return series(curve, PSNR), similar if similar[0] else None
 
 
 def comparison_table(tested: str, comparisons: Sequence[Comparison]) -> str:
@@ -97,47 +92,6 @@ def curve_table(curve: Curve) -> str:
     """A curve's points as text."""
     lines = ["setting     bpp   PSNR  MS-SSIM"]
     for point in curve:
-        similar = f"{point.ms_ssim:.4f}" if point.ms_ssim is not None else "-"
-        lines.append(f"{point.setting:7g}  {point.bpp:6.4f}  {point.psnr:5.2f}  {similar:>7}")
+        similar = f"{point.values[MS_SSIM]:.4f}" if MS_SSIM in point.values else "-"
+        lines.append(f"{point.rung:7g}  {point.bpp:6.4f}  {point.values[PSNR]:5.2f}  {similar:>7}")
     return "\n".join(lines)
-
-
-def plot(sets: Mapping[str, Mapping[str, Curve]], path: Path) -> None:
-    """PSNR over bits per pixel, one panel a set of pictures, as a PNG.
-
-    Raises CotamError when matplotlib is missing.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise CotamError("no plot without matplotlib; pip install 'cotam-cli[bench]'") from error
-    figure = Figure(figsize=(7 * len(sets), 5.5), layout="constrained")
-    panels = figure.subplots(1, len(sets), squeeze=False)[0]
-    for panel, (title, curves) in zip(panels, sets.items(), strict=True):
-        for name, curve in curves.items():
-            own = name == "cotam"
-            panel.plot(
-                [point.bpp for point in curve],
-                [point.psnr for point in curve],
-                label=name,
-                marker="o",
-                markersize=4,
-                linewidth=2.5 if own else 1.2,
-                zorder=3 if own else 2,
-            )
-        _finish(panel, title)
-    figure.savefig(path, dpi=110)
-
-
-def _finish(panel: Any, title: str) -> None:
-    from matplotlib.ticker import NullFormatter, StrMethodFormatter
-
-    panel.set_xscale("log")
-    panel.set_xticks([0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2])
-    panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    panel.xaxis.set_minor_formatter(NullFormatter())
-    panel.set_title(title)
-    panel.set_xlabel("bits per pixel")
-    panel.set_ylabel("PSNR (dB)")
-    panel.grid(True, which="both", alpha=0.3)
-    panel.legend(loc="lower right")
