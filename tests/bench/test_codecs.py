@@ -69,9 +69,6 @@ class TestEachCodec:
         again = pickle.loads(pickle.dumps(codec))
         assert again.encode(pixels, again.ladder[1]) == codec.encode(pixels, codec.ladder[1])
 
-    def test_its_version_can_name_a_folder(self, codec):
-        assert not set("/\\: ") & set(codec.version)
-
 
 def test_avif_does_not_depend_on_the_number_of_processors():
     assert codecs._AVIF["max_threads"] == 1

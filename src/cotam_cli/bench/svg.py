@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 720, 440
-LEFT, RIGHT, TOP, BOTTOM = 62, 96, 34, 48  # margins
+WIDTH, HEIGHT = 620, 420
+LEFT, RIGHT, TOP, BOTTOM = 54, 92, 34, 50  # margins
+APART = 18  # between two labels, for phones too, whose letters are larger
 LIGHT = ("#0060a8", "#b34700", "#007a5a", "#9a3f78", "#7d6000", "#3a7ca5", "#5b5b5b", "#b3261e")
 DARK = ("#56b4e9", "#ff9b4a", "#2fc498", "#e59ac4", "#e8c547", "#9ad0ec", "#bdbdbd", "#ff8a80")
 DASHES = ("none", "7 4", "2 3", "9 3 2 3", "12 5", "4 4", "1 4", "6 2 1 2")
@@ -145,19 +146,20 @@ def shown(value: float, unit: str) -> str:
 
 
 def _labels(axes: Axes, curves: Mapping[str, Curve], styles: Mapping[str, int]) -> list[str]:
-    """Names at the right ends of the curves, pushed apart."""
-    ends = sorted((axes.y(points[-1][1]), name) for name, points in curves.items())
+    """Names to the right, pushed apart, each with a thin line from the end of its curve."""
+    ends = sorted((axes.y(points[-1][1]), axes.x(points[-1][0]), name) for name, points in curves.items())
     places: list[float] = []
-    for y, _ in ends:
-        places.append(max(y, places[-1] + 15) if places else y)
+    for y, _, _ in ends:
+        places.append(max(y, places[-1] + APART) if places else y)
     over = max(0.0, places[-1] - (HEIGHT - BOTTOM))
     parts = []
-    for (_, name), y in zip(ends, places, strict=True):
-        x, k = WIDTH - RIGHT + 8, styles[name] % len(MARKS)
-        short = name if len(name) <= 12 else f"{name[:11]}…"
-        safe = escape(name, quote=True)
+    for (y, x, name), place in zip(ends, places, strict=True):
+        to, k = round(place - over, 1), styles[name] % len(MARKS)
+        short = escape(name if len(name) <= 10 else f"{name[:9]}…")
         parts.append(
-            f'<text class="label s{k}" data-codec="{safe}" x="{x}" y="{y - over + 4:.1f}">{escape(short)}</text>'
+            f'<g class="label s{k}" data-codec="{escape(name, quote=True)}"><path class="lead" '
+            f'd="M{x + 7:.1f},{y}L{WIDTH - RIGHT + 2},{to}"/>'
+            f'<text x="{WIDTH - RIGHT + 6}" y="{to + 4:.1f}">{short}</text></g>'
         )
     return parts
 
@@ -185,9 +187,9 @@ def rate_ticks(low: float, high: float) -> list[float]:
 
 def even_ticks(low: float, high: float) -> list[float]:
     """Four to nine round values between two."""
-    rough = (high - low) / 6
+    rough = (high - low) / 9
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * digit for digit in (1, 2, 5, 10) if power * digit >= rough)
+    step = next(power * digit for digit in (1, 2, 5, 10) if power * digit >= 0.8 * rough)
     first = math.ceil(low / step - 1e-9)
     return [round(k * step, 10) for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
@@ -207,19 +209,24 @@ def colours() -> str:
         ".reference{stroke:var(--ink);stroke-dasharray:2 4;fill:none}"
         ".curve polyline{fill:none;stroke:var(--c);stroke-width:1.6}.own polyline{stroke-width:3}"
         ".mark{fill:var(--c);stroke:none}.line{stroke:var(--c);stroke-width:2;fill:none}"
-        ".curves .label{fill:var(--c);font-weight:600}"
+        ".curves .label text{fill:var(--c);font-weight:600}.lead{stroke:var(--c);opacity:.45;fill:none}"
     )
 
 
 def page_of(figures: Sequence[str]) -> str:
-    """One SVG file of several figures, one below the other, that stands alone."""
-    height = HEIGHT * len(figures)
+    """One SVG file of several figures, two in a row, that stands alone."""
+    across = min(2, len(figures))
+    width, height = across * WIDTH, -(-len(figures) // 2) * HEIGHT
     placed = "".join(
-        part.replace("<svg ", f'<svg y="{HEIGHT * k}" width="{WIDTH}" height="{HEIGHT}" ', 1)
+        part.replace(
+            "<svg ",
+            f'<svg x="{WIDTH * (k % 2)}" y="{HEIGHT * (k // 2)}" width="{WIDTH}" height="{HEIGHT}" ',
+            1,
+        )
         for k, part in enumerate(figures)
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="curves" viewBox="0 0 {WIDTH} {height}" '
-        f'width="{WIDTH}" height="{height}"><style>{colours()}.back{{fill:var(--paper)}}</style>'
-        f'<rect class="back" width="{WIDTH}" height="{height}"/>{placed}</svg>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="curves" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}"><style>{colours()}.back{{fill:var(--paper)}}</style>'
+        f'<rect class="back" width="{width}" height="{height}"/>{placed}</svg>\n'
     )

@@ -147,7 +147,8 @@ def _write(
     plot: str | None,
     curves: Path | None,
 ) -> None:
-    from cotam_cli.bench.page import curve_figures, page
+    from cotam_cli.bench.page import page
+    from cotam_cli.bench.page_figures import curve_figures
     from cotam_cli.bench.record import codec_records, to_record
     from cotam_cli.bench.svg import page_of
     from cotam_cli.bench.tasks import slug
