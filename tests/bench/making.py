@@ -1,12 +1,15 @@
 """Pictures, codecs and networks for the tests of `cotam bench`: small, and known to the last value."""
 
 import io
+import os
+import signal
 
 import numpy as np
 from PIL import Image
 
 from cotam_cli.bench.codecs import Codec
 from cotam_cli.bench.pictures import open_picture
+from cotam_cli.errors import CotamError
 
 
 def scene(height=64, width=80, seed=0):
@@ -43,3 +46,22 @@ class Shift:
 def shifting(name="shift", version="1", ladder=(1.0, 2.0, 3.0), fails=None):
     halves = Shift(fails)
     return Codec(name, version, ladder, ladder, halves.encode, halves.decode), halves.calls
+
+
+# For worker processes: functions that they can import.
+
+
+def killed(pixels, setting, mark):
+    """A codec that takes all memory: its process is killed. Each death adds a letter to the file."""
+    with open(mark, "a") as file:
+        file.write("x")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def swollen(pixels, setting, size):
+    """A codec that takes so many bytes for a moment."""
+    return bytes(8) if np.ones(size, np.uint8).all() else b""
+
+
+def failing(pixels, setting):
+    raise CotamError("no luck")

@@ -1,12 +1,11 @@
 """Measuring: points, what is kept, and that no file ends a run."""
 
-import os
-import signal
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
-from bench.making import save, shifting
+from bench.making import killed, save, shifting
 
 from cotam_cli.bench import measuring
 from cotam_cli.bench.codecs import Codec, anchors
@@ -145,20 +144,17 @@ def test_a_judge_that_fails_costs_its_score_only(tmp_path, judge):
     assert "ZeroDivisionError" in str(row.failures[0])
 
 
-def killed(pixels, setting):
-    """Stands for a codec that takes all memory."""
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def test_a_killed_process_takes_nothing_along(tmp_path):
     """With worker processes and a codec that kills its process, the others' rows are all there."""
     jpeg = anchors()[0][0]
-    bad = Codec("bad", "1", (1.0,), (1.0,), killed, jpeg.decode)
+    mark = tmp_path / "deaths"
+    bad = Codec("bad", "1", (1.0,), (1.0,), partial(killed, mark=str(mark)), jpeg.decode)
     short = replace(jpeg, ladder=(10.0, 50.0))
     pictures = [save(tmp_path / f"{k}.png", k) for k in range(2)]
     jobs = [Job(pictures[0], bad), *(Job(picture, short) for picture in pictures)]
     rows = {(row.picture, row.codec): row for row in measure_all(jobs, workers=2)}
     assert len(rows) == 3
+    assert mark.read_text() == "xx"
     assert "killed" in rows["0.png", "bad"].failures[0].reason
     for picture in pictures:
         alone = measure(Job(picture, short)).points
