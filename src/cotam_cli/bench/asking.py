@@ -80,15 +80,15 @@ def ask_all(
 
     def ask_decoded(subject: Subject) -> Asked:
         name = subject.picture.name
+        empty = Asked(name, subject.codec.name, subject.setting, None)
+        if name not in originals:
+            return empty  # its original's failure says why
 
         def work() -> dict[str, Score]:
-            if name not in originals:
-                raise CotamError("the original has no answers to compare with")
-            return _score(
-                questions[name], _replies(client, subject.pixels(), questions[name]), originals[name]
-            )
+            replies = _replies(client, subject.pixels(), questions[name])
+            return _score(questions[name], replies, originals[name])
 
-        return _caught(work, Asked(name, subject.codec.name, subject.setting, None))
+        return _caught(work, empty)
 
     with ThreadPoolExecutor(THREADS) as pool:
         for calls in (
