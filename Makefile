@@ -13,10 +13,10 @@ WORKSHOP := .venv-torch
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch lint golden reference train export eval bench clean
+.PHONY: help demo test test-torch lint golden reference train export eval bench bench-report clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(DEMO)/ready ## Install cotam, encode a picture at three qualities and decode it into demo/
 	COTAM=$(DEMO)/bin/cotam PYTHON=$(DEMO)/bin/python examples/demo.sh demo
@@ -38,6 +38,10 @@ reference: $(VENV)/ready ## Write docs/cli.md anew, after a change of options
 bench: $(VENV)/ready ## Measure speed and memory
 	$(VENV)/bin/python benchmarks/speed.py $(ARGS)
 
+bench-report: $(VENV)/ready ## Compare codecs on benchmarks/pictures; goes on where it was cut off
+	$(VENV)/bin/cotam bench benchmarks/pictures --force --cache .bench-cache --json benchmarks/report.json \
+	    --plot benchmarks/report.svg --report benchmarks/report.html $(ARGS)
+
 test-torch: $(WORKSHOP)/ready ## Run the tests beside PyTorch, CompressAI and open_clip, those of the training code too
 	$(WORKSHOP)/bin/pytest $(ARGS)
 
@@ -52,12 +56,12 @@ eval: $(WORKSHOP)/ready ## Measure the newest model on DATA, a folder with one f
 	$(WORKSHOP)/bin/python -m cotam_cli.training eval --data $(DATA) --out $(RUN)/eval $(ARGS)
 
 clean: ## Remove the virtual environments and what was built
-	rm -rf $(VENV) $(DEMO) $(WORKSHOP) demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) $(WORKSHOP) .bench-cache demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python $(PIP) --upgrade "pip>=25.1"
-	$(VENV)/bin/python $(PIP) --editable ".[gateway]" --group dev
+	$(VENV)/bin/python $(PIP) --editable ".[bench,gateway]" --group dev
 	touch $@
 
 # A plain install, as a user gets it: made anew when a source or model file changes.

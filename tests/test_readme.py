@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 def run(command: list[str], folder: Path) -> None:
     path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path}
+    env = {**os.environ, "PATH": path, "XDG_CACHE_HOME": str(folder / "cache")}
     result = subprocess.run(command, check=False, cwd=folder, env=env, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
 

@@ -4,9 +4,9 @@ import json
 import time
 
 import pytest
+
 from bench.making import scene
 from bench.serving import hang_up, saying, serving
-
 from cotam_cli.bench.endpoint import KEY, PATIENCE, TRIES, Client, Endpoint, EndpointDown
 from cotam_cli.errors import CotamError
 
@@ -84,9 +84,9 @@ def test_nonsense_is_named_and_not_repeated(status, body, reason):
 
 
 def test_a_slow_endpoint_runs_into_the_timeout():
-    with serving(script=[lambda _: time.sleep(0.5)] * TRIES) as server:
-        with pytest.raises(CotamError, match=f"does not answer after {TRIES} tries"):
-            client(server, timeout=0.1).ask(PIXELS, "?")
+    slow = [lambda _: time.sleep(0.5)] * TRIES
+    with serving(script=slow) as server, pytest.raises(CotamError, match=f"not answer after {TRIES} tries"):
+        client(server, timeout=0.1).ask(PIXELS, "?")
 
 
 def test_an_endpoint_that_is_down_is_given_up():

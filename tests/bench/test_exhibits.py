@@ -1,8 +1,8 @@
 """Crops at equal bytes, and the map that a .ctm file carries."""
 
 import numpy as np
-from bench.making import save, scene
 
+from bench.making import save, scene
 from cotam_cli.bench.codecs import anchors
 from cotam_cli.bench.exhibits import busiest, importance_map, make_exhibits
 from cotam_cli.bench.measuring import Job, measure

@@ -5,8 +5,8 @@ import sys
 
 import numpy as np
 import pytest
-from bench.making import save, scene
 
+from bench.making import save, scene
 from cotam_cli.bench.external import MissingProgram, external_codec
 from cotam_cli.bench.measuring import Job, measure
 from cotam_cli.errors import CotamError

@@ -5,8 +5,8 @@ from functools import partial
 
 import numpy as np
 import pytest
-from bench.making import killed, save, shifting
 
+from bench.making import killed, save, shifting
 from cotam_cli.bench import measuring
 from cotam_cli.bench.codecs import Codec, anchors
 from cotam_cli.bench.measuring import Job, Shelf, judge_original, measure, measure_all

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import onnx
 import pytest
-from bench.making import scene
 from onnx import TensorProto, helper, numpy_helper
 
+from bench.making import scene
 from cotam_cli.bench.contract import Input, read_contract
 from cotam_cli.bench.networks import match, prepare, read_boxes
 from cotam_cli.bench.tasks import Task, Truth, load_judge

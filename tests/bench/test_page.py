@@ -5,9 +5,9 @@ import shutil
 
 import numpy as np
 import pytest
-from bench.making import save
 from PIL import Image
 
+from bench.making import save
 from cotam_cli.bench import exhibits, page
 from cotam_cli.bench.exhibits import ImportanceMap
 from cotam_cli.bench.planning import Options, make_plan

@@ -4,8 +4,8 @@ import json
 import sys
 
 import pytest
-from bench.making import save
 
+from bench.making import save
 from cotam_cli.bench import choosing, planning
 from cotam_cli.bench.choosing import choose_codecs, thinned
 from cotam_cli.bench.planning import Options, choose_anchor, default_cache, make_plan

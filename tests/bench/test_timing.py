@@ -4,8 +4,8 @@ import sys
 from functools import partial
 
 import pytest
-from bench.making import failing, save, swollen
 
+from bench.making import failing, save, swollen
 from cotam_cli.bench.codecs import Codec, anchors
 from cotam_cli.bench.timing import peak_memory, time_codec
 from cotam_cli.errors import CotamError

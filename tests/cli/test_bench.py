@@ -5,10 +5,10 @@ import re
 import sys
 
 import pytest
-from bench.making import save
-from bench.serving import saying, serving
 from click.testing import CliRunner
 
+from bench.making import save
+from bench.serving import saying, serving
 from cotam_cli.bench.endpoint import KEY
 from cotam_cli.cli import main
 

@@ -1,20 +1,18 @@
-"""Comparison, tables and plot of rate curves."""
-
-import builtins
+"""Comparison and tables of rate curves."""
 
 import pytest
 
-from cotam_cli.bench.ladder import Point
-from cotam_cli.bench.report import compare, comparison_table, curve_table, plot
-from cotam_cli.errors import CotamError
+from cotam_cli.bench.results import MS_SSIM, PSNR, CurvePoint
+from cotam_cli.training.comparison import compare, comparison_table, curve_table
 
 
 def curve(factor, similar=True):
     """Quality 28 + 3 k dB at factor * 0.05 * 2^k bits per pixel."""
-    return [
-        Point(k, 100, factor * 0.05 * 2**k, 28.0 + 3 * k, 1 - 0.1 / 2**k if similar else None)
-        for k in range(6)
-    ]
+    points = []
+    for k in range(6):
+        values = {PSNR: 28.0 + 3 * k} | ({MS_SSIM: 1 - 0.1 / 2**k} if similar else {})
+        points.append(CurvePoint(k, 100, factor * 0.05 * 2**k, 0.1, 0.1, values))
+    return points
 
 
 CURVES = {"cotam": curve(0.5), "jpeg": curve(1), "worse": curve(0.25, similar=False)}
@@ -48,22 +46,3 @@ def test_tables():
     assert len(lines) == 7
     assert lines[1].split() == ["0", "0.0500", "28.00", "0.9000"]
     assert curve_table(curve(1, similar=False)).splitlines()[1].endswith("-")
-
-
-def test_the_plot_is_a_png_with_a_panel_a_set(tmp_path):
-    pytest.importorskip("matplotlib", reason="the plot needs the extra bench")
-    plot({"photo": CURVES, "text": CURVES}, tmp_path / "a.png")
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_without_matplotlib_it_says_what_to_install(tmp_path, monkeypatch):
-    real = builtins.__import__
-
-    def missing(name, *args, **kwargs):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(CotamError, match=r"pip install 'cotam-cli\[bench\]'"):
-        plot({"photo": CURVES}, tmp_path / "a.png")

@@ -155,8 +155,8 @@ def _pillow_codec(name: str, kind: str, options: Mapping[str, Any], library: str
     return Codec(
         name=name,
         version=f"pillow-{version('pillow')}-{library}-{fixed}".replace(":", ""),
-        ladder=_LADDERS[kind],
-        settings=_SETTINGS.get(kind, tuple(range(99))),
+        ladder=tuple(map(float, _LADDERS[kind])),
+        settings=tuple(map(float, _SETTINGS.get(kind, range(99)))),
         encode=partial(_encode_pillow, kind=kind, options=dict(options)),
         decode=partial(_decode_pillow, kind=kind),
     )
