@@ -57,5 +57,5 @@ def test_offline_it_says_what_to_do(monkeypatch):
 
 
 def test_an_architecture_that_is_none():
-    with pytest.raises(CotamError, match="has no magic; it has .*bmshj2018-factorized"):
+    with pytest.raises(CotamError, match=r"has no magic; it has .*bmshj2018-factorized"):
         zoo_codec("compressai:magic")

@@ -14,6 +14,8 @@ from cotam_cli.bench.page_pictures import crops, maps
 from cotam_cli.bench.run import Result
 from cotam_cli.bench.tables import FEW
 
+MOST_NAMED = 200  # failures
+
 
 def page(result: Result, anchor: str) -> str:
     """The whole page."""
@@ -73,7 +75,10 @@ def _problems(result: Result) -> str:
     parts = [
         _list(title, (f"<b>{escape(k)}</b>: {escape(v)}" for k, v in rows.items())) for title, rows in lists
     ]
-    parts.append(_list("Failed", (escape(str(failure)) for failure in result.failures)))
+    named = [escape(str(failure)) for failure in result.failures[:MOST_NAMED]]
+    if len(result.failures) > MOST_NAMED:
+        named.append(f"and {len(result.failures) - MOST_NAMED} more, all of them in the JSON")
+    parts.append(_list("Failed", named))
     whole = "".join(parts)
     return (
         f'<section class="problems" aria-labelledby="t-p"><h2 id="t-p">Not measured</h2>{whole}</section>'

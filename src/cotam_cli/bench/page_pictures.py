@@ -74,7 +74,7 @@ def maps(exhibits: Sequence[Exhibit]) -> str:
     return (
         "<label class=slide>Map over picture <input type=range min=0 max=100 value=60 id=opacity></label>"
         f"<div class=maps>{''.join(_map(exhibit, found) for exhibit, found in with_map)}</div>"
-        "<p class=note>Brighter and numbered higher: cells that get more bits.</p>"
+        "<p class=note>Brighter cells get more bits.</p>"
     )
 
 
@@ -84,17 +84,21 @@ def _map(exhibit: Exhibit, found: ImportanceMap) -> str:
     small = Image.fromarray(load_pixels(exhibit.picture.path)).resize(
         (max(1, round(width * scale)), max(1, round(height * scale)))
     )
-    cells = "".join(
-        f'<rect x="{column * found.cell}" y="{row * found.cell}" width="{found.cell}" height="{found.cell}" '
-        f'fill-opacity="{1 - level / (found.count - 1):.2f}">'
-        f"<title>level {level} of 0 to {found.count - 1}</title></rect>"
-        for row, levels in enumerate(found.levels.tolist())
-        for column, level in enumerate(levels)
-    )
+    rows, columns = found.levels.shape
+    size = f'width="{columns * found.cell}" height="{rows * found.cell}"'
     name = exhibit.picture.name
     return (
         f'<figure><svg class=map viewBox="0 0 {width} {height}" role=img aria-label="importance map of {quoted(name)}">'
         f'<image href="{picture_url(np.asarray(small), lossless=False)}" width="{width}" height="{height}"/>'
-        f"<g class=cells>{cells}</g></svg><figcaption>{escape(name)}: {found.count} levels, "
+        f'<image class=cells href="{_veil(found)}" {size} preserveAspectRatio="none"/></svg>'
+        f"<figcaption>{escape(name)}: {found.count} levels, "
         f"cells of {found.cell} pixels</figcaption></figure>"
     )
+
+
+def _veil(found: ImportanceMap) -> str:
+    """A pixel a cell, black, the more opaque the lower the level."""
+    alpha = np.round(255 * (1 - found.levels / (found.count - 1))).astype(np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(np.stack([np.zeros_like(alpha), alpha], -1)).save(out, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"

@@ -18,15 +18,14 @@ def render(result: Result, anchor: str) -> str:
     parts = [
         f"{many} picture{'s' if many != 1 else ''}" + (": too few for more than a first look" * (many < FEW))
     ]
-    measures = list(result.bd)
-    if anchor in curves.codecs and len(curves.codecs) > 1:
-        heads = ["bytes at equal quality", *measures]
+    others = [name for name in curves.codecs if name != anchor]
+    if anchor in curves.codecs and others:
         rows = [
-            [name, *(percent(result.bd[measure][anchor].get(name)) for measure in measures)]
-            for name in curves.codecs
-            if name != anchor
+            [measure, *(percent(anchors[anchor].get(name)) for name in others)]
+            for measure, anchors in result.bd.items()
         ]
-        parts.append(f"against {anchor} (BD-rate; - : no common range)\n" + table([heads, *rows]))
+        title = f"bytes against {anchor} at equal quality (BD-rate; - : no common range)"
+        parts.append(f"{title}\n" + table([["", *others], *rows]))
     else:
         parts.append("no BD-rates: fewer than two codecs have a curve, or the anchor has none")
     if result.reference:
