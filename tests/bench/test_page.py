@@ -114,6 +114,7 @@ def test_the_slider_divides_two_crops(opened):
     slider = panel.locator(".divide")
     slider.focus()
     above = panel.locator("img.above")
+    assert panel.locator(".left").input_value() != panel.locator(".right").input_value()
 
     def cut():
         return above.evaluate("image => getComputedStyle(image).clipPath")

@@ -51,7 +51,7 @@ def _crop(exhibit: Exhibit) -> str:
         for name, said, pixels in sides
     )
     names = [name for name, _, _ in sides]
-    other = next((name for name in ("jpeg", "webp", *names[2:]) if name in names), names[-1])
+    other = next((name for name in ("jpeg", "webp", *names[2:]) if name in names[2:]), names[0])
     return (
         f'<div class=compare style="aspect-ratio:{width}/{height};max-width:{2 * width}px">{images}'
         "<span class=edge></span></div>"
