@@ -136,7 +136,8 @@ def timing(result: Result) -> str:
 def numbers(result: Result) -> str:
     """All points as tables, for those who want figures or cannot see the curves."""
     measures = result.curves.measures
-    head = "".join(f"<th scope=col>{escape(name)}</th>" for name in ("setting", "bytes", "bpp", *measures))
+    rung = "rate" if result.plan.rates else "setting"
+    head = "".join(f"<th scope=col>{escape(name)}</th>" for name in (rung, "bytes", "bpp", *measures))
     parts = [f"<p>{escape(usage_line(result))}</p>" if result.usage else ""]
     for name, curve in result.curves.codecs.items():
         rows = "".join(
