@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageSequence, UnidentifiedImageError
 
 import cotam_cli
-from cotam_cli.bitstream import Chunk, ChunkType, Container, FrameInfo, pack, parse
+from cotam_cli.bitstream import Container, pack, parse
 from cotam_cli.integrations.pillow import register
 
 PHOTO = Path(__file__).parents[2] / "examples" / "kodim23.png"
@@ -171,12 +171,62 @@ def test_pickle_and_copy(path: Path) -> None:
     assert np.array_equal(np.asarray(again), np.asarray(image.copy()))
 
 
-def test_an_animation_shows_its_first_frame(coded: bytes) -> None:
-    container = parse(coded)
-    frame = (Chunk(ChunkType.FRAME, FrameInfo(40).pack()), *container.chunks)
-    animation = pack(Container(replace(container.header, animation=True), frame + frame))
-    image = Image.open(io.BytesIO(animation))
-    assert np.array_equal(np.asarray(image), np.asarray(cotam_cli.decode(coded)))
+def shades(*values: int) -> list[Image.Image]:
+    return [Image.new("RGB", (40, 24), (value,) * 3) for value in values]
+
+
+def test_animations_come_back_frame_by_frame(tmp_path: Path) -> None:
+    first, *others = shades(20, 120, 220)
+    target = tmp_path / "x.ctm"
+    first.save(target, save_all=True, append_images=others, duration=[40, 80, 120], quality=4)
+    with Image.open(target) as image:
+        assert (image.n_frames, image.is_animated, image.tell()) == (3, True, 0)
+        expected = [np.asarray(frame) for frame, _ in cotam_cli.decode_frames(target)]
+        frames = [(np.asarray(frame), frame.info["duration"]) for frame in ImageSequence.Iterator(image)]
+        assert [duration for _, duration in frames] == [40, 80, 120]
+        assert all(np.array_equal(ours, theirs) for (ours, _), theirs in zip(frames, expected, strict=True))
+        for number in (0, 2, 1, 1):
+            image.seek(number)
+            assert image.tell() == number
+            assert np.array_equal(np.asarray(image), expected[number])
+        with pytest.raises(EOFError):
+            image.seek(3)
+        assert image.tell() == 1
+    with Image.open(target) as image:
+        image.save(tmp_path / "x.webp", save_all=True, lossless=True)
+    assert Image.open(tmp_path / "x.webp").n_frames == 3
+
+
+def test_a_still_picture_has_one_frame(coded: bytes) -> None:
+    image = Image.open(io.BytesIO(coded))
+    assert (image.n_frames, image.is_animated) == (1, False)
+    image.seek(0)
+    with pytest.raises(EOFError):
+        image.seek(1)
+    assert "duration" not in image.info
+
+
+def test_a_damaged_animation(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    first, *others = shades(20, 120)
+    first.save(buffer, "CTM", save_all=True, append_images=others)
+    image = Image.open(io.BytesIO(buffer.getvalue()[:-9]))
+    with pytest.raises(OSError, match="cut off"):
+        _ = image.n_frames
+    with pytest.raises(OSError, match="cut off"):
+        image.load()
+
+
+def test_transparency(original: Image.Image) -> None:
+    see_through = original.copy()
+    see_through.putalpha(Image.linear_gradient("L").resize(original.size))
+    kept, flat = io.BytesIO(), io.BytesIO()
+    see_through.save(kept, "CTM", alpha=True)
+    see_through.save(flat, "CTM")
+    assert Image.open(flat).mode == "RGB"
+    image = Image.open(kept)
+    assert image.mode == "RGBA"
+    assert np.array_equal(np.asarray(image.getchannel("A")), np.asarray(see_through.getchannel("A")))
 
 
 def test_other_formats_are_left_alone(original: Image.Image) -> None:

@@ -14,7 +14,9 @@ fork makes inherit it.
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING
+import io
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
@@ -33,7 +35,8 @@ _MAGIC = b"\x89CTM"
 class CtmImageFile(ImageFile.ImageFile):
     """A .ctm file, opened: size and mode are known, pixels are decoded at the first `load`.
 
-    `info` holds `quality` (1..8) and `model` (its id). Of an animation the first frame is shown.
+    `info` holds `quality` (1..8), `model` (its id) and, once a frame of an animation is loaded, its `duration` in
+    milliseconds. Frames are reached by `seek`, or Pillow's ImageSequence.
     """
 
     format = FORMAT
@@ -51,15 +54,44 @@ class CtmImageFile(ImageFile.ImageFile):
         self._size = header.width, header.height
         self._mode = "RGBA" if header.alpha else "RGB"
         self.info |= {"quality": header.quality_value, "model": header.model}
+        self._animated = header.animation
+        self._frame = 0
+        self._data: bytes | None = None  # of an animation, whose file is needed again
+        self._coming: Iterator[tuple[Image.Image, int | None]] | None = None
+        self._next = 0  # the frame that `_coming` gives next
+        self._wait_for_load()
+
+    def _wait_for_load(self) -> None:
         self.tile = [ImageFile._Tile("ctm", (0, 0, *self.size))]
+
+    @property
+    def n_frames(self) -> int:
+        """Frames in the file. Of an animation this reads it all; OSError if it is damaged."""
+        if not self._animated:
+            return 1
+        try:
+            return len(parse(self._read()).frames())
+        except FormatError as error:
+            raise OSError(str(error)) from error
+
+    @property
+    def is_animated(self) -> bool:
+        return self.n_frames > 1
+
+    def seek(self, frame: int) -> None:
+        """Go to a frame, from 0; it is decoded at `load`. Raises EOFError where there is none."""
+        if self._seek_check(frame):
+            self._frame = frame
+            self._wait_for_load()
+
+    def tell(self) -> int:
+        return self._frame
 
     def load(self) -> PixelAccess | None:
         """Decode the pixels, once. Raises OSError for a damaged file or one of an unknown model."""
         if self.tile:
-            from cotam_cli.api import decode
-
             try:
-                picture = decode(self._read())
+                picture = self._decode()
             except CotamError as error:
                 raise OSError(str(error)) from error
             if picture.mode != self.mode:  # what `open` told stays true
@@ -73,6 +105,20 @@ class CtmImageFile(ImageFile.ImageFile):
             self.fp = None
         return Image.Image.load(self)
 
+    def _decode(self) -> Image.Image:
+        from cotam_cli.api import decode, decode_frames
+
+        if not self._animated:
+            return decode(self._read())
+        if self._coming is None or self._frame < self._next:
+            self._coming, self._next = decode_frames(self._read()), 0
+        for picture, duration in self._coming:
+            self._next += 1
+            if self._next > self._frame:
+                self.info["duration"] = duration
+                return picture
+        raise OSError(f"the file has no frame {self._frame}; it was closed or changed")
+
     def load_seek(self, pos: int) -> None:
         """There to tell ImageFile.Parser that this format is not decoded piece by piece."""
 
@@ -85,10 +131,14 @@ class CtmImageFile(ImageFile.ImageFile):
         super().verify()
 
     def _read(self) -> bytes:
+        if self._data is not None:
+            return self._data
         if self.fp is None:
             raise OSError("the file behind this image is closed; open it again")
         self.fp.seek(0)
-        return self.fp.read()
+        data = self.fp.read()
+        self._data = data if self._animated else None
+        return data
 
 
 def _accept(prefix: bytes) -> bool:
@@ -96,15 +146,28 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
-    """`Image.save`: quality=1..8 (fractions allowed, default 3), guide="auto" or "none"; others are ignored."""
+    """`Image.save`: quality=1..8 (fractions allowed, default 3), guide="auto" or "none", alpha=True to keep
+    transparency instead of flattening it onto white; others are ignored."""
+    _write(image, image.encoderinfo, fp)
+
+
+def _save_all(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
+    """`Image.save(save_all=True)`: all frames, those of `append_images` too; duration=... in milliseconds."""
+    options = image.encoderinfo
+    timing = {name: options[name] for name in ("append_images", "duration") if name in options}
+    lossless = io.BytesIO()
+    image.save(lossless, "PNG", save_all=True, compress_level=1, **timing)
+    _write(lossless.getvalue(), options, fp)
+
+
+def _write(source: Image.Image | bytes, options: dict[str, Any], fp: IO[bytes]) -> None:
     from cotam_cli.api import encode
 
-    options = image.encoderinfo
     quality, guide = options.get("quality", 3.0), options.get("guide", "auto")
     if isinstance(quality, bool) or not isinstance(quality, int | float) or not 1 <= quality <= 8:
         raise ValueError(f"quality {quality!r} is not a .ctm quality; give 1 (small) to 8 (fine)")
     try:
-        data = encode(image, quality=quality, guide=guide)
+        data = encode(source, quality=quality, guide=guide, alpha=bool(options.get("alpha")))
     except GuideError as error:
         raise ValueError(str(error)) from error
     except CotamError as error:
@@ -116,5 +179,6 @@ def register() -> None:
     """Teach Pillow .ctm, in this process. May be called any number of times."""
     Image.register_open(FORMAT, CtmImageFile, _accept)
     Image.register_save(FORMAT, _save)
+    Image.register_save_all(FORMAT, _save_all)
     Image.register_extension(FORMAT, EXTENSION)
     Image.register_mime(FORMAT, MIME)
