@@ -116,9 +116,11 @@ def _search(attempt: Callable[[int], Trial], guess: int, max_bytes: int, size: t
         MAX_QUALITY + 1,
     )  # the finest quality known to fit, the coarsest known not to
     best: bytes | None = None
+    sizes: dict[int, int] = {}
     quality = guess
     for _ in range(TRIALS):
         trial = attempt(quality)
+        sizes[quality] = len(trial.data)
         if len(trial.data) <= max_bytes:
             fits = quality
             best = trial.data if best is None or len(trial.data) > len(best) else best
@@ -128,13 +130,22 @@ def _search(attempt: Callable[[int], Trial], guess: int, max_bytes: int, size: t
             over = quality
         if over - fits == 1:
             break
-        quality = _aim(trial, max_bytes, fits + 1, over - 1)
+        if fits in sizes and over in sizes:
+            quality = _between((fits, sizes[fits]), (over, sizes[over]), max_bytes)
+        else:
+            quality = _aim(trial, max_bytes, fits + 1, over - 1)
     if best is None:
         trial = attempt(MIN_QUALITY)
         if len(trial.data) > max_bytes:
             raise BudgetError(size, max_bytes, len(trial.data))
         best = trial.data
     return best
+
+
+def _between(fits: tuple[int, int], over: tuple[int, int], max_bytes: int) -> int:
+    """The quality at the aim on a straight line of ln(bytes) through two trials; estimates need not be asked."""
+    part = math.log(max(AIM * max_bytes / fits[1], 1.0)) / math.log(over[1] / fits[1])
+    return max(fits[0] + 1, min(over[0] - 1, round(fits[0] + part * (over[0] - fits[0]))))
 
 
 def _aim(trial: Trial, max_bytes: int, low: int, high: int) -> int:
