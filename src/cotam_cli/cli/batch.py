@@ -89,16 +89,16 @@ def plan(
 
     Raises CotamError for a folder without `recursive`, an output that is no folder, two files with one output.
     """
+    folders = [source for source in sources if os.path.isdir(source)]
+    if folders and not recursive:
+        raise CotamError(f"{folders[0]} is a folder; use -r to take the files below it")
     like_a_file = not output.endswith("/") and PurePath(output).suffix.lower() in PICTURES | {".ctm", ".npy"}
     if output == "-" or os.path.isfile(output) or (like_a_file and not os.path.isdir(output)):
         raise CotamError(f"{output} is no folder, and several files need one; give -o FOLDER/")
     places: list[tuple[str, PurePath]] = []
-    several = sum(os.path.isdir(source) for source in sources) > 1
     for source in sources:
-        if os.path.isdir(source):
-            if not recursive:
-                raise CotamError(f"{source} is a folder; use -r to take the files below it")
-            base = PurePath(Path(source).resolve().name) if several else PurePath()
+        if source in folders:
+            base = PurePath(Path(source).resolve().name) if len(folders) > 1 else PurePath()
             places += [(path, base / os.path.relpath(path, source)) for path in _walk(source, suffixes)]
         elif source == "-":
             raise CotamError("stdin cannot be one of several inputs; give paths, or --files-from -")
