@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -52,8 +53,11 @@ def alone(function: Callable[[Item], Result], item: Item, *, died: Callable[[Ite
 def _pool(workers: int) -> ProcessPoolExecutor:
     # Fresh processes: networks and their threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_the_parent)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare, initargs=(workers > 1,))
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _prepare(several: bool) -> None:
+    """Interrupts are the parent's; processes side by side do not also share every core among threads."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if several:
+        os.environ.setdefault("COTAM_THREADS", "1")
