@@ -192,8 +192,9 @@ def test_an_endpoint_that_answers_nonsense_spoils_its_own_measure_only(folder, t
             *("--vlm", server.url, "--vlm-model", "m", "--questions", folder / "qa.jsonl"),
             cache=tmp_path / "cache",
         )
-    record = json.loads((tmp_path / "r.json").read_text())
     assert result.exit_code == 1
+    assert (tmp_path / "r.json").exists(), result.output
+    record = json.loads((tmp_path / "r.json").read_text())
     assert "psnr-rgb" in record["codecs"][0]["results"]
     assert "m accuracy" not in record["codecs"][0]["results"]
     assert any("no JSON object" in failure["reason"] for failure in record["failures"])
