@@ -5,6 +5,8 @@ TORCH ?= torch==2.14.1 torchvision==0.29.1
 DATA ?= data
 PACK ?= data/pack
 RUN ?= runs/latest
+GUIDE ?= runs/guide
+TEACHER ?= clip:ViT-B-16/openai
 ARGS ?=
 
 VENV := .venv
@@ -13,7 +15,7 @@ WORKSHOP := .venv-torch
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch lint golden reference train export eval bench bench-report clean
+.PHONY: help demo test test-torch lint golden reference train export eval bench bench-report guide ablate clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +56,14 @@ export: $(WORKSHOP)/ready ## Turn the run in RUN into model files (ARGS="--id 2"
 
 eval: $(WORKSHOP)/ready ## Measure the newest model on DATA, a folder with one folder for each set of pictures
 	$(WORKSHOP)/bin/python -m cotam_cli.training eval --data $(DATA) --out $(RUN)/eval $(ARGS)
+
+guide: $(WORKSHOP)/ready ## Distil an embedded guide from TEACHER (an open_clip tower or a ViT's ONNX file) into GUIDE
+	$(WORKSHOP)/bin/python -m cotam_cli.training guide ask --pack $(PACK) --teacher $(TEACHER) $(ARGS) $(GUIDE)/answers
+	$(WORKSHOP)/bin/python -m cotam_cli.training guide train --shards $(GUIDE)/answers --out $(GUIDE)
+	$(WORKSHOP)/bin/python -m cotam_cli.training guide test --shards $(GUIDE)/answers --run $(GUIDE)
+
+ablate: $(WORKSHOP)/ready ## Measure maps against none on DATA at equal bytes (ARGS: judges and candidates, see docs/guidance.md)
+	$(WORKSHOP)/bin/python -m cotam_cli.training guide ablate --data $(DATA) --out $(GUIDE)/ablation $(ARGS)
 
 clean: ## Remove the virtual environments and what was built
 	rm -rf $(VENV) $(DEMO) $(WORKSHOP) .bench-cache demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -34,7 +34,13 @@ MAY_IMPORT = {
 
 FORBIDDEN = {"torch", "torchvision", "compressai", "open_clip", "matplotlib", "pickle"}
 
-LAZY = {("bench", "torch"), ("bench", "compressai"), ("bench", "open_clip"), ("integrations", "torch")}
+LAZY = {
+    ("bench", "torch"),
+    ("bench", "compressai"),
+    ("bench", "open_clip"),
+    ("guidance", "open_clip"),
+    ("integrations", "torch"),
+}
 """Extras that a folder may import inside a function, where they are asked for."""
 
 

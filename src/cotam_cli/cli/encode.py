@@ -24,8 +24,10 @@ from cotam_cli.cli.common import (
     say,
     write_output,
 )
+from cotam_cli.cli.guiding import guide_option, strength_option
 from cotam_cli.cli.values import Bytes, Colour, is_numbered, numbered
 from cotam_cli.errors import CotamError
+from cotam_cli.guidance.options import GuideOptions
 
 
 @dataclass(frozen=True)
@@ -80,13 +82,8 @@ class Settings:
 @click.option("--alpha", is_flag=True, help="Keep transparency, without loss, instead.")
 @click.option("--keep-icc", is_flag=True, help="Keep colours and ICC profile instead of converting to sRGB.")
 @click.option("--keep-metadata", is_flag=True, help="Keep EXIF and XMP: place, time and camera too.")
-@click.option(
-    "--guide",
-    type=click.Choice(["auto", "none"]),
-    default="auto",
-    show_default=True,
-    help="Where the bits go: the model's own guide, or evenly.",
-)
+@guide_option("auto")
+@strength_option
 @batch_options
 @one_line_errors
 def command(
@@ -103,6 +100,7 @@ def command(
     as_json: bool,
     force: bool,
     verbose: bool,
+    guide_strength: float,
     **others: Any,
 ) -> None:
     """Code pictures as .ctm files.
@@ -122,6 +120,7 @@ def command(
         "max_bytes": max_bytes,
         "target_bpp": target_bpp,
         "base64": base64,
+        "guide_options": GuideOptions(strength=guide_strength),
     }
     settings = Settings(arguments, force, skip_existing)
     if as_json and output == "-":

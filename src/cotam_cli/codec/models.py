@@ -1,4 +1,4 @@
-"""The models that this release ships: an allow-list, and their files with checksums.
+"""The models that this release ships: allow-lists of codecs and guides, and their files with checksums.
 
 A model is a folder under `models/`: `manifest.json` (sizes, and the sha256 of every other file), the integer
 side (`entropy.npz`), the gains (`gains.npz`) and the float transforms (`*.onnx`). A file is read once, checked,
@@ -48,6 +48,12 @@ class Gains:
 def records() -> tuple[ModelRecord, ...]:
     """The allow-list, oldest first; the last one encodes."""
     text = resources.files("cotam_cli.codec").joinpath("models.json").read_text()
+    return tuple(ModelRecord(**entry) for entry in json.loads(text))
+
+
+def guide_records() -> tuple[ModelRecord, ...]:
+    """The embedded guides, oldest first; the last one guides. Only encoders use them: a file names none."""
+    text = resources.files("cotam_cli.codec").joinpath("guides.json").read_text()
     return tuple(ModelRecord(**entry) for entry in json.loads(text))
 
 
@@ -143,3 +149,9 @@ def load_model(model_id: int | None = None) -> Model:
     if model_id is None:
         return load_model(record.id)
     return Model(record, models_folder() / record.name)
+
+
+def guide_file() -> bytes:
+    """The newest embedded guide, an ONNX file. Raises ModelError when it is missing or altered."""
+    record = guide_records()[-1]
+    return Model(record, models_folder() / record.name).file("guide.onnx")

@@ -15,6 +15,7 @@ from cotam_cli.cli.common import one_line_errors
 from cotam_cli.errors import CotamError
 from cotam_cli.training.data import Pack, build_pack, check_disjoint
 from cotam_cli.training.evaluate import QUALITIES, evaluate, model_manifest
+from cotam_cli.training.guide_commands import guide
 from cotam_cli.training.loop import TrainConfig, pack_state, resume_or_start, unpack_state
 from cotam_cli.training.network import NetworkConfig
 
@@ -72,6 +73,9 @@ def _option(field: Field[Any]) -> Callable[[F], F]:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Train the codec, and turn what was learnt into model files."""
+
+
+main.add_command(guide)
 
 
 @main.command()

@@ -1,0 +1,39 @@
+"""Pretrained towers to guides: the shallow blocks of a vision transformer as one small ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cotam_cli.errors import GuideError
+
+DEFAULT_BLOCKS = 3  # the paper's: the shallow stage of CLIP
+
+
+def export_guide(source: str, blocks: int = DEFAULT_BLOCKS) -> bytes:
+    """The bytes of a guide from an open_clip tower (MODEL/WEIGHTS) or an ONNX file of a ViT or DINOv2.
+
+    The guide's map is the mean, over the first `blocks` blocks and all heads, of the class token's attention to the
+    patches (without a class token: of the attention that each patch receives). Raises GuideError when the source
+    cannot be had, or has fewer blocks.
+    """
+    try:
+        from cotam_cli.guidance.vit_graph import attention_graph
+    except ImportError as error:
+        raise GuideError(f"making a guide needs onnx ({error}); pip install 'cotam-cli[torch]'") from error
+    from cotam_cli.guidance.onnx_guide import guide_facts
+    from cotam_cli.guidance.towers import onnx_vit, open_clip_vit
+
+    if blocks < 1:
+        raise GuideError(f"{blocks} blocks are too few; take 1 or more")
+    path = Path(source)
+    if path.suffix.lower() == ".onnx":
+        if not path.is_file():
+            raise GuideError(f"{source} does not exist; check the path")
+        vit = onnx_vit(path, blocks)
+    else:
+        vit = open_clip_vit(source.removeprefix("clip:"), blocks)
+    if len(vit.blocks) < blocks:
+        raise GuideError(f"{source} has {len(vit.blocks)} blocks; ask for no more")
+    patch, grid = vit.patch.shape[-1], vit.positions.shape[-1]
+    name = path.stem if path.suffix.lower() == ".onnx" else source.removeprefix("clip:")
+    return attention_graph(vit, guide_facts(patch, patch * grid, f"{name}, {blocks} blocks"))

@@ -1,0 +1,83 @@
+"""The maps that an ablation compares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cotam_cli.codec.guides import importance_field
+from cotam_cli.errors import CotamError
+from cotam_cli.guidance.cells import Field, normalise, resample
+from cotam_cli.guidance.onnx_guide import resized
+from cotam_cli.guidance.options import DEFAULTS
+from cotam_cli.training.guide_ablation import Mapper
+from cotam_cli.training.guide_bound import Tower, bound_map
+from cotam_cli.training.guide_data import TextDetector
+
+LONGEST = 1280  # pixels: larger pictures are scaled down for the text detector
+
+Pixels = NDArray[np.uint8]
+
+
+def find_candidates(
+    guides: Mapping[str, str], text: Path | None, bound: Path | None, quality: float
+) -> dict[str, Mapper]:
+    """Mappers by name: the guides, `contrast`, and with a detector `text` and `mix`, with a tower `bound`.
+
+    quality: where the bound is taken.
+    """
+    found: dict[str, Mapper] = {name: partial(guide_map, guide=guide) for name, guide in guides.items()}
+    found["contrast"] = contrast_map
+    if text is not None:
+        detector = TextDetector(text)
+        found["text"] = partial(text_map, detector)
+        if guides:
+            found["mix"] = partial(mixed_map, detector, next(iter(guides.values())))
+    if bound is not None:
+        found["bound"] = partial(_bound, tower_file(bound), quality=quality)
+    return found
+
+
+def tower_file(path: Path) -> Tower:
+    """All blocks of an ONNX file of a ViT or DINOv2."""
+    from cotam_cli.guidance.towers import count_blocks, onnx_vit
+
+    return Tower(onnx_vit(path, count_blocks(path)))
+
+
+def guide_map(pixels: Pixels, guide: str) -> Field:
+    """A guide's map."""
+    field = importance_field(pixels, guide, DEFAULTS.cell)
+    if field is None:
+        raise CotamError(f"guide {guide} has no map; name another")
+    return field
+
+
+def contrast_map(pixels: Pixels) -> Field:
+    """More to quiet cells, less to busy ones, as the adaptive quantisation of video coders: -log of the variance."""
+    grey = pixels.astype(np.float64).mean(-1)
+    size, cell = (pixels.shape[0], pixels.shape[1]), DEFAULTS.cell
+    rows, columns = (-(-side // cell) for side in size)
+    wide = np.pad(grey, ((0, rows * cell - size[0]), (0, columns * cell - size[1])), mode="edge")
+    return -np.log(1 + wide.reshape(rows, cell, columns, cell).var((1, 3)))
+
+
+def text_map(detector: TextDetector, pixels: Pixels) -> Field:
+    """The share of text in each cell, as a detector sees it."""
+    height, width = size = (pixels.shape[0], pixels.shape[1])
+    scale = min(1.0, LONGEST / max(size))
+    down, across = (max(1, round(side * scale / 32)) * 32 for side in (height, width))
+    return resample(detector.field(resized(pixels, (down, across))), size, DEFAULTS.cell)
+
+
+def mixed_map(detector: TextDetector, guide: str, pixels: Pixels) -> Field:
+    """A guide's map and the text map, each normalised, summed."""
+    return normalise(guide_map(pixels, guide)) + normalise(text_map(detector, pixels))
+
+
+def _bound(tower: Tower, pixels: Pixels, quality: float) -> Field:
+    return bound_map(tower, pixels, quality, DEFAULTS.cell)

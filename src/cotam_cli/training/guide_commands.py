@@ -1,0 +1,219 @@
+"""The workshop's commands for guides; parsing and printing only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cotam_cli import __version__
+from cotam_cli.cli.common import one_line_errors
+from cotam_cli.errors import CotamError
+from cotam_cli.guidance.options import DEFAULTS
+
+EXISTING = click.Path(exists=True, path_type=Path)
+ANY = click.Path(path_type=Path)
+
+
+@click.group()
+def guide() -> None:
+    """Train the embedded guide: ask the teachers, distil, export."""
+
+
+@guide.command("ask")
+@click.option("--pack", "folder", required=True, type=EXISTING, help="Folder made by `pack`.")
+@click.option(
+    "--teacher",
+    required=True,
+    help="A guide made by `cotam guide export`, the ONNX file of a ViT or DINOv2, or an open_clip tower "
+    "(clip:MODEL/WEIGHTS).",
+)
+@click.option("--text", type=EXISTING, help="A text detector of PaddleOCR as an ONNX file.")
+@click.option("--shards", "count", type=click.IntRange(1, 9999), default=64, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.argument("out", type=ANY)
+@one_line_errors
+def ask_teachers(folder: Path, teacher: str, text: Path | None, count: int, threads: int, out: Path) -> None:
+    """Keep the teachers' answers for 32 regions a shard in OUT; shards that are there are kept."""
+    from cotam_cli.errors import GuideError
+    from cotam_cli.guidance.export import export_guide
+    from cotam_cli.guidance.onnx_guide import load_guide
+    from cotam_cli.training.data import Pack
+    from cotam_cli.training.guide_data import TextDetector, build_shards
+
+    try:
+        eyes = load_guide(Path(teacher).read_bytes(), teacher, threads)
+    except (OSError, GuideError):
+        eyes = load_guide(export_guide(teacher), teacher, threads)
+    reader = TextDetector(text, threads) if text is not None else None
+    build_shards(Pack(folder), out, count, eyes, reader)
+    (out / "teacher.json").write_text(
+        json.dumps({"attention": eyes.source, "text": text.name if text is not None else None}) + "\n"
+    )
+
+
+@guide.command("train")
+@click.option("--shards", required=True, type=EXISTING, help="Folder made by `guide ask`.")
+@click.option("--out", required=True, type=ANY, help="Folder of the run; an earlier run in it goes on.")
+@click.option("--steps", type=click.IntRange(1), default=4000, show_default=True, help="Last step.")
+@click.option("--batch", type=click.IntRange(1, 32), default=16, show_default=True, help="Regions a step.")
+@click.option("--minutes", type=float, default=600.0, show_default=True, help="Stop after this long.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True)
+@one_line_errors
+def train(**options: Any) -> None:
+    """Distil the teachers' answers into a small network."""
+    from cotam_cli.training.guide_loop import GuideRun, train_guide
+    from cotam_cli.training.guide_network import GuideConfig
+
+    options = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+    train_guide(GuideRun(**options), GuideConfig())
+
+
+@guide.command("test")
+@click.option("--run", required=True, type=EXISTING, help="Folder of a run.")
+@click.option("--shards", required=True, type=EXISTING, help="Folder made by `guide ask`.")
+@one_line_errors
+def test(run: Path, shards: Path) -> None:
+    """Agreement with the teachers on pictures that were not trained on, as JSON."""
+    from dataclasses import asdict
+
+    from cotam_cli.training.guide_loop import agreement, load_student
+
+    click.echo(json.dumps(asdict(agreement(load_student(_state(run)), shards)), indent=1))
+
+
+@guide.command("export")
+@click.option("--run", required=True, type=EXISTING, help="Folder of a run.")
+@click.option("--shards", required=True, type=EXISTING, help="The answers it learnt from; measures it.")
+@click.option("--models", required=True, type=ANY, help="Folder of the model folders.")
+@click.option("--id", "number", required=True, type=click.IntRange(1, 65535), help="The guide's number.")
+@click.option(
+    "--weights", nargs=2, type=float, default=(1.0, 0.0), show_default=True, help="Of attention and text."
+)
+@click.option("--since", default=__version__, show_default=True, help="First release that ships it.")
+@click.option("--allow-list", type=ANY, help="List to enter it in; the package's by default.")
+@one_line_errors
+def export(
+    run: Path,
+    shards: Path,
+    models: Path,
+    number: int,
+    weights: tuple[float, float],
+    since: str,
+    allow_list: Path | None,
+) -> None:
+    """Turn a run into models/guide-ID."""
+    from dataclasses import asdict
+
+    from cotam_cli.training.guide_loop import agreement, load_student
+    from cotam_cli.training.guide_network import student_graph
+
+    state = _state(run)
+    net = load_student(state)
+    name = f"guide-{number}"
+    data = student_graph(net, f"cotam {name}", weights)
+    teachers = json.loads((shards / "teacher.json").read_text())
+    manifest = {
+        "name": name,
+        "network": state["sizes"],
+        "training": {
+            "step": state["step"],
+            "regions": state["regions"],
+            "core_hours": round(state["core_seconds"] / 3600, 2),
+            "teachers": teachers,
+        },
+        "agreement": asdict(agreement(net, shards)),
+        "files": {"guide.onnx": hashlib.sha256(data).hexdigest()},
+    }
+    folder = models / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "guide.onnx").write_bytes(data)
+    text = json.dumps(manifest, indent=1).encode() + b"\n"
+    (folder / "manifest.json").write_bytes(text)
+    if allow_list is None:
+        allow_list = Path(str(resources.files("cotam_cli.codec").joinpath("guides.json")))
+    entries = json.loads(allow_list.read_text()) if allow_list.exists() else []
+    entries = [entry for entry in entries if entry["id"] != number]
+    entries.append(
+        {"id": number, "name": name, "since": since, "manifest_sha256": hashlib.sha256(text).hexdigest()}
+    )
+    entries.sort(key=lambda entry: int(entry["id"]))
+    allow_list.write_text(json.dumps(entries, indent=1) + "\n")
+    click.echo(folder)
+
+
+@guide.command("ablate")
+@click.option("--data", required=True, type=EXISTING, help="Folder with a folder for each set.")
+@click.option("--out", required=True, type=ANY, help="Gets everything; what is there is not made again.")
+@click.option("--set", "sets", multiple=True, default=("photo", "text", "class"), show_default=True)
+@click.option("--limit", type=click.IntRange(1), help="Pictures of each set, spread evenly.")
+@click.option("--quality", "qualities", multiple=True, type=float, default=(1.5, 3.0), show_default=True)
+@click.option(
+    "--strength", "strengths", multiple=True, type=float, default=(DEFAULTS.strength,), show_default=True
+)
+@click.option(
+    "--judge",
+    "judges",
+    multiple=True,
+    help="SET=COMMAND with {originals}, {decoded} and {json}; several for a set are joined.",
+)
+@click.option("--guide", "guides", multiple=True, help="NAME=GUIDE: a candidate, as for `cotam encode`.")
+@click.option("--text", type=EXISTING, help="A text detector of PaddleOCR: adds the candidates text and mix.")
+@click.option("--bound", type=EXISTING, help="A ViT as an ONNX file: adds the upper bound by its gradient.")
+@click.option("--only", multiple=True, help="Show figures with this in their name; all by default.")
+@one_line_errors
+def ablation(
+    data: Path,
+    out: Path,
+    sets: tuple[str, ...],
+    limit: int | None,
+    qualities: tuple[float, ...],
+    strengths: tuple[float, ...],
+    judges: tuple[str, ...],
+    guides: tuple[str, ...],
+    text: Path | None,
+    bound: Path | None,
+    only: tuple[str, ...],
+) -> None:
+    """Measure maps against none at equal bytes, by task; the first --guide is mixed with the text map."""
+    from cotam_cli.training.guide_ablation import ablate, table
+    from cotam_cli.training.guide_candidates import find_candidates
+
+    candidates = find_candidates(
+        dict(map(_pair, guides)), text, bound, sorted(qualities)[len(qualities) // 2]
+    )
+    folders = {name: data / name for name in sets}
+    commands: dict[str, list[str]] = {}
+    for name, command in map(_pair, judges):
+        commands.setdefault(name, []).append(command)
+    limits = dict.fromkeys(sets, limit) if limit is not None else {}
+    for strength in strengths:
+        options = replace(DEFAULTS, strength=strength)
+        rows = ablate(folders, candidates, commands, qualities, options, out, limits)
+        report = (
+            f"strength {strength:g}, qualities {', '.join(f'{q:g}' for q in qualities)}\n{table(rows, only)}"
+        )
+        (out / f"ablation-{strength:g}.txt").write_text(report)
+        click.echo(report)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not found or not name or not value:
+        raise CotamError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _state(run: Path) -> dict[str, Any]:
+    import torch
+
+    path = run / "state.pt"
+    if not path.exists():
+        raise CotamError(f"{run} holds no run; train one with: guide train")
+    return dict(torch.load(path, weights_only=True))

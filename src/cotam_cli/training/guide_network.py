@@ -1,0 +1,140 @@
+"""The embedded guide: a small vision transformer that says, for each 32x32 pixels, how much a large one looks there.
+
+Two fields come out: the logarithm of the teacher's shallow attention, up to a picture's own mean and scale, and the
+logit of text being there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from onnx import TensorProto, helper
+from torch import Tensor, nn
+
+from cotam_cli.guidance.onnx_guide import guide_facts
+from cotam_cli.guidance.vit_graph import Block, Graph, Linear, Norm
+
+PATCH = 32  # pixels a side: the default cell of a map
+STEM = 4  # pixels a side that the first layer sees
+FIELDS = ("attention", "text")
+FLOORS = (0.0, 1.5)  # logits of text vary by less than this where there is none
+NATIVE = 640  # input side: 640 x 640 pixels are 400 tokens; 768x512 is seen whole
+
+
+@dataclass(frozen=True)
+class GuideConfig:
+    """Sizes of the network; the defaults are the shipped guide's (2 million weights)."""
+
+    width: int = 192
+    heads: int = 3
+    blocks: int = 3
+    stem: int = 48
+    grid: int = 20  # of position embeddings
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm transformer block with a hidden layer of four times the width."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.out = nn.Linear(width, width)
+        self.first, self.second = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        for last in (self.out, self.second):
+            nn.init.zeros_(last.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, count, width = x.shape
+        y = self.norm1(x)
+        q, k, v = (
+            layer(y).view(n, count, self.heads, -1).transpose(1, 2)
+            for layer in (self.query, self.key, self.value)
+        )
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, count, width)
+        x = x + self.out(mixed)
+        return x + self.second(F.gelu(self.first(self.norm2(x))))
+
+
+class SmallVit(nn.Module):
+    """uint8 pixels [n, h, w, 3], sides multiples of 32, to float [n, h/32, w/32, 2] (`FIELDS`)."""
+
+    def __init__(self, config: GuideConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stem = nn.Linear(3 * STEM * STEM, config.stem)
+        self.patch = nn.Linear(config.stem * (PATCH // STEM) ** 2, config.width)
+        self.positions = nn.Parameter(0.02 * torch.randn(config.width, config.grid, config.grid))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(config.width, config.heads) for _ in range(config.blocks)
+        )
+        self.norm = nn.LayerNorm(config.width)
+        self.head = nn.Linear(config.width, len(FIELDS))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = (pixels.float() - 127.5) / 64
+        x = F.gelu(self.stem(_depth(x, STEM)))
+        x = self.patch(_depth(x, PATCH // STEM))
+        n, rows, columns, width = x.shape
+        table = F.interpolate(self.positions[None], size=(rows, columns), mode="bilinear")
+        x = (x + table.permute(0, 2, 3, 1)).reshape(n, rows * columns, width)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.norm(x)).view(n, rows, columns, len(FIELDS))
+
+
+def _depth(x: Tensor, side: int) -> Tensor:
+    """Space to depth, channels last: [n, h, w, c] -> [n, h/s, w/s, s s c]."""
+    n, h, w, c = x.shape
+    y = x.reshape(n, h // side, side, w // side, side, c).permute(0, 1, 3, 2, 4, 5)
+    return y.reshape(n, h // side, w // side, side * side * c)
+
+
+def student_graph(net: SmallVit, source: str, weights: tuple[float, ...]) -> bytes:
+    """The network as a guide's file; weights: the share of each field in the map."""
+    g, config = Graph(), net.config
+    pixels = g.op("Cast", g.op("Transpose", "pixels", perm=[0, 3, 1, 2]), to=TensorProto.FLOAT)
+    unit = g.op("Mul", g.op("Sub", pixels, g.scalar(127.5)), g.scalar(1 / 64))
+    x = g.op("Transpose", g.op("SpaceToDepth", unit, blocksize=STEM), perm=[0, 2, 3, 1])
+    x = g.activation(g.linear(x, _linear(net.stem)), "gelu")
+    x = g.op("SpaceToDepth", g.op("Transpose", x, perm=[0, 3, 1, 2]), blocksize=PATCH // STEM)
+    x = g.linear(g.op("Transpose", x, perm=[0, 2, 3, 1]), _linear(net.patch))
+    grid = g.op("Transpose", x, perm=[0, 3, 1, 2])
+    x = g.positioned(grid, _array(net.positions), mode="linear")
+    for block in net.blocks:
+        assert isinstance(block, TransformerBlock)
+        x, _ = g.block(x, _block(block), config.heads, "gelu")
+    x = g.linear(g.norm(x, _norm(net.norm)), _linear(net.head))
+    sides = g.op("Slice", g.op("Shape", grid), g.integers(2), g.integers(4))
+    shape = g.op("Concat", g.integers(-1), sides, g.integers(len(FIELDS)), axis=0)
+    output = helper.make_tensor_value_info("fields", TensorProto.FLOAT, ["n", "rows", "columns", len(FIELDS)])
+    return g.finish(g.op("Reshape", x, shape), output, guide_facts(PATCH, NATIVE, source, weights, FLOORS))
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return np.asarray(tensor.detach().float().numpy())
+
+
+def _linear(layer: nn.Linear) -> Linear:
+    return Linear(_array(layer.weight), _array(layer.bias))
+
+
+def _norm(layer: nn.LayerNorm) -> Norm:
+    return Norm(_array(layer.weight), _array(layer.bias), layer.eps)
+
+
+def _block(block: TransformerBlock) -> Block:
+    return Block(
+        _norm(block.norm1),
+        _linear(block.query),
+        _linear(block.key),
+        _linear(block.value),
+        _linear(block.out),
+        _norm(block.norm2),
+        _linear(block.first),
+        _linear(block.second),
+    )
