@@ -290,7 +290,7 @@ def add_to_hash(crc: int, frame: Frame) -> int:
 
 def decode(data: bytes, folder: Path | None = None) -> Decoded:
     """Decode a file with the model of a folder, or of the folder with the id in its header."""
-    folders = [folder] if folder else sorted(path.parent for path in MODELS.glob("*/manifest.json"))
+    folders = [folder] if folder else sorted(path.parent for path in MODELS.glob("ctm-*/manifest.json"))
     known = {json.loads((path / "manifest.json").read_bytes())["id"]: path for path in folders}
     header, payloads = read_container(data, known)
     model = Model(known[header.model])

@@ -195,20 +195,30 @@ def test_a_signal_leaves_whole_files_and_no_process(
     assert gone(process.pid)
 
 
-def test_a_process_that_dies_fails_its_job_only() -> None:
-    from cotam_cli.cli.batch import Job, run
+DYING = """
+import os
+from cotam_cli.cli.batch import Job, Result, run
 
-    jobs = [Job(str(number), "x") for number in range(6)]
-    results = list(run(jobs, _die_at_two, 2))
-    assert [result.job for result in results] == jobs
-    assert results[2].status == "failed"
-    assert "died" in results[2].error
-    assert results[5].status == "done"
-
-
-def _die_at_two(job):
-    from cotam_cli.cli.batch import Result
-
+def die_at_two(job):
     if job.source == "2":
         os._exit(9)
     return Result(job, "done")
+
+if __name__ == "__main__":
+    for result in run([Job(str(number), "x") for number in range(6)], die_at_two, 2):
+        print(result.job.source, result.status, result.error)
+"""
+
+
+def test_a_process_that_dies_fails_its_job_only(tmp_path: Path) -> None:
+    """A script of its own: new processes import what they run from the main one's file."""
+    script = tmp_path / "dying.py"
+    script.write_text(DYING)
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=True
+    )
+    lines = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines] == list("012345")
+    assert lines[2][1] == "failed"
+    assert "died" in lines[2][2]
+    assert lines[5][1] == "done"

@@ -6,14 +6,16 @@ import os
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 from cotam_cli.api import read_file
 from cotam_cli.cli.common import check_stdin
 from cotam_cli.errors import CotamError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ProcessPoolExecutor
 
 THREADS = (
     "COTAM_THREADS",
@@ -156,6 +158,8 @@ def run(jobs: Iterable[Job], work: Work, processes: int) -> Iterator[Result]:
     if processes == 1:
         yield from map(work, jobs)
         return
+    from concurrent.futures.process import BrokenProcessPool
+
     pending: deque[tuple[Job, Future[Result]]] = deque()
     todo = iter(jobs)
     pool = _pool(processes)
@@ -179,6 +183,8 @@ def run(jobs: Iterable[Job], work: Work, processes: int) -> Iterator[Result]:
 
 
 def _alone(job: Job, work: Work) -> Result:
+    from concurrent.futures.process import BrokenProcessPool
+
     with _pool(1) as pool:
         try:
             return pool.submit(work, job).result()
@@ -188,6 +194,7 @@ def _alone(job: Job, work: Work) -> Result:
 
 def _pool(processes: int) -> ProcessPoolExecutor:
     import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
 
     for name in THREADS:
         os.environ[name] = "1"  # read by the libraries when they load

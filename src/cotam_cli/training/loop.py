@@ -326,13 +326,15 @@ def resume_or_start(config: TrainConfig, network: NetworkConfig, carried: Path |
 
 
 def pack_state(run_folder: Path, target: Path) -> None:
-    """Write the run's state in half precision: weights, average, the optimisers' part, counters (<= 25 MB).
+    """Write the run's state in half precision: weights, average, AdamW's part, counters (<= 25 MB).
 
-    The optimisers' part is bfloat16: most of AdamW's squared gradients are below float16's range, and a zero
-    there turns the next step into a leap.
+    AdamW's part is bfloat16: most of its squared gradients are below float16's range, and a zero there turns the
+    next step into a leap. Muon's momentum is left out: it is back after twenty steps.
     """
     state = torch.load(_existing(run_folder / "state.pt"), map_location="cpu", weights_only=True)
     optimisers = _cast(state.pop("optimisers"), torch.bfloat16)
+    for optimiser in optimisers:
+        optimiser["state"] = {k: v for k, v in optimiser["state"].items() if "momentum_buffer" not in v}
     torch.save({**_cast(state, torch.float16), "optimisers": optimisers}, target)
 
 
