@@ -76,11 +76,10 @@ def test_a_carried_state_is_small_and_close(settings, tmp_path):
     before, after = dict(flat(run.state())), dict(flat(unpack_state(tmp_path / "carried.pt")))
     assert after.keys() < before.keys()
     assert all(name.endswith(".momentum_buffer") for name in before.keys() - after.keys())
-    for name in after:
-        value = before[name]
+    for name, value in after.items():
         if isinstance(value, torch.Tensor):
-            assert after[name].dtype == value.dtype, name
-            assert torch.allclose(after[name], value, rtol=0.01, atol=1e-6), name
+            assert value.dtype == before[name].dtype, name
+            assert torch.allclose(value, before[name], rtol=0.01, atol=1e-6), name
 
 
 def test_a_carried_state_loses_no_squared_gradient(settings, tmp_path):
