@@ -30,7 +30,7 @@ CLOSE = 0.01  # relative difference of size that is let be
 NEAR = QUALITY_UNIT // 8  # nearer than this the latents of another base quality serve
 SEARCH_STEPS = 12
 MILD = 0.75  # strength up to which the unguided size is estimated well enough (within 2.5 %)
-SMALL = 256 * 256  # pixels; in files of smaller pictures every byte counts
+SMALL = 512 * 512  # pixels; in files of smaller pictures every byte counts
 
 
 def encode_guided(

@@ -202,7 +202,7 @@ def test_answers_stream_as_they_come(gateway: Running, ctm_url: str) -> None:
 
 BAD = {
     "cut": (lambda d: data_url(d[:-9]), "cut off"),
-    "flipped": (lambda d: data_url(d[:60] + bytes([d[60] ^ 1]) + d[61:]), "damaged"),
+    "flipped": (lambda d: data_url(d[:30] + bytes([d[30] ^ 1]) + d[31:]), "damaged"),
     "header": (lambda d: data_url(d[:9] + b"\xff" + d[10:]), "damaged"),
     "short": (lambda d: data_url(d[:6]), "cut off"),
     "empty": (lambda d: data_url(b""), "empty"),
