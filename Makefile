@@ -37,8 +37,9 @@ golden: $(VENV)/ready ## Write the golden files anew, after a new model or a del
 reference: $(VENV)/ready ## Write docs/cli.md anew, after a change of options
 	$(VENV)/bin/python tests/make_reference.py
 
-bench: $(VENV)/ready ## Measure speed and memory
-	$(VENV)/bin/python benchmarks/speed.py $(ARGS)
+bench: $(VENV)/ready ## Measure speed and memory, then compare codecs
+	$(VENV)/bin/python benchmarks/speed.py
+	$(MAKE) --no-print-directory bench-report
 
 bench-report: $(VENV)/ready ## Compare codecs on benchmarks/pictures; goes on where it was cut off
 	$(VENV)/bin/cotam bench benchmarks/pictures --force --cache .bench-cache --json benchmarks/report.json \
