@@ -149,6 +149,19 @@ def _jobs(places: list[tuple[str, PurePath]], output: Path, suffix: str) -> list
     return [Job(source, str(output / name)) for name, source in sources.items()]
 
 
+def attempt(job: Job, work: Work, short_of_memory: str) -> Result:
+    """Do a job; its errors become a failed result that names the file. `short_of_memory` says what to do then."""
+    try:
+        return work(job)
+    except CotamError as error:
+        message = str(error)
+    except MemoryError:
+        message = f"not enough memory for this picture; {short_of_memory}"
+    if not message.startswith((job.source, job.output)):
+        message = f"{job.source}: {message}"
+    return Result(job, "failed", error=message)
+
+
 def run(jobs: Iterable[Job], work: Work, processes: int) -> Iterator[Result]:
     """Do all jobs, some at a time; results in the order of the jobs. A job whose process dies has failed.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from cotam_cli.bitstream import Container, parse
-from cotam_cli.cli.batch import Job, Result, is_batch, plan, run
+from cotam_cli.cli.batch import Job, Result, attempt, is_batch, plan, run
 from cotam_cli.cli.common import (
     batch_options,
     check_output,
@@ -121,25 +121,21 @@ def command(
 
 def decode_one(settings: Settings, job: Job) -> Result:
     """Decode one file to one file; its errors become a failed result. Runs in any process."""
-    try:
-        if os.path.exists(job.output):
-            if settings.skip_existing:
-                return Result(job, "skipped")
-            check_output(job.output, settings.force)
-        raw = job.read()
-        began = time.perf_counter()
-        containers = _parse_all(io.BytesIO(raw))
-        data = _one_file(containers, job.output, settings)
-        os.makedirs(os.path.dirname(job.output) or ".", exist_ok=True)
-        write_output(job.output, data)
-        return Result(job, "done", _facts(containers, data, began), "", len(raw), len(data))
-    except CotamError as error:
-        message = str(error)
-    except MemoryError:
-        message = "not enough memory for this picture; use a larger machine or fewer --jobs"
-    if not message.startswith((job.source, job.output)):
-        message = f"{job.source}: {message}"
-    return Result(job, "failed", error=message)
+    return attempt(job, partial(_decode, settings), "use a larger machine or fewer --jobs")
+
+
+def _decode(settings: Settings, job: Job) -> Result:
+    if os.path.exists(job.output):
+        if settings.skip_existing:
+            return Result(job, "skipped")
+        check_output(job.output, settings.force)
+    raw = job.read()
+    began = time.perf_counter()
+    containers = _parse_all(io.BytesIO(raw))
+    data = _one_file(containers, job.output, settings)
+    os.makedirs(os.path.dirname(job.output) or ".", exist_ok=True)
+    write_output(job.output, data)
+    return Result(job, "done", _facts(containers, data, began), "", len(raw), len(data))
 
 
 def _facts(containers: list[Container], data: bytes, began: float) -> dict[str, object]:

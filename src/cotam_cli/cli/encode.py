@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from cotam_cli.cli.batch import PICTURES, Job, Result, is_batch, plan, run
+from cotam_cli.cli.batch import PICTURES, Job, Result, attempt, is_batch, plan, run
 from cotam_cli.cli.common import (
     batch_options,
     check_output,
@@ -146,24 +146,16 @@ def command(
 
 def encode_one(settings: Settings, job: Job) -> Result:
     """Code one file; its errors become a failed result. Runs in any process."""
-    try:
-        if job.output != "-" and os.path.exists(job.output):
-            if settings.skip_existing:
-                return Result(job, "skipped")
-            check_output(job.output, settings.force)
-        return _encode(settings, job)
-    except CotamError as error:
-        message = str(error)
-    except MemoryError:
-        message = "not enough memory for this picture; scale it down or use a larger machine"
-    if not message.startswith((job.source, job.output)):
-        message = f"{job.source}: {message}"
-    return Result(job, "failed", error=message)
+    return attempt(job, partial(_encode, settings), "scale it down or use a larger machine")
 
 
 def _encode(settings: Settings, job: Job) -> Result:
     from cotam_cli.api import encode_parts, info
 
+    if job.output != "-" and os.path.exists(job.output):
+        if settings.skip_existing:
+            return Result(job, "skipped")
+        check_output(job.output, settings.force)
     raw = job.read()
     began = time.perf_counter()
     parts = encode_parts(raw, name=job.source, **settings.arguments)
