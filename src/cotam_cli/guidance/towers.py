@@ -18,8 +18,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Arrays = dict[str, NDArray[np.float32]]
 
 
-def open_clip_vit(name: str, blocks: int) -> Vit:
-    """The first blocks of an open_clip image tower. name: MODEL/WEIGHTS, such as ViT-B-16/openai.
+def open_clip_vit(name: str, blocks: int | None = None) -> Vit:
+    """The first blocks of an open_clip image tower, or all. name: MODEL/WEIGHTS, such as ViT-B-16/openai.
 
     WEIGHTS may be a tag that open_clip knows or the path of a checkpoint. Raises GuideError where open_clip is not
     installed, does not know the tower, cannot get its weights, or where the tower has no attention to read.
@@ -48,8 +48,8 @@ def open_clip_vit(name: str, blocks: int) -> Vit:
     return read_tower(network.visual, blocks, name)
 
 
-def read_tower(visual: Any, blocks: int, name: str = "this tower") -> Vit:
-    """The arrays of an open_clip image tower (its own ViT, or a ViT of timm's). Raises GuideError for others."""
+def read_tower(visual: Any, blocks: int | None = None, name: str = "this tower") -> Vit:
+    """The first blocks (or all) of an open_clip image tower: its own ViT, or one of timm's. Else raises GuideError."""
     if hasattr(visual, "transformer") and hasattr(getattr(visual, "transformer"), "resblocks"):  # noqa: B009
         vit = _own_tower(visual, blocks)
     elif (
@@ -119,7 +119,7 @@ def _square(positions: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(positions.reshape(side, side, -1).transpose(2, 0, 1))
 
 
-def _own_tower(visual: Any, blocks: int) -> Vit | None:
+def _own_tower(visual: Any, blocks: int | None) -> Vit | None:
     chosen, found = list(visual.transformer.resblocks)[:blocks], []
     activation = _activation(chosen[0].mlp.gelu) if hasattr(chosen[0], "mlp") else None
     for block in chosen:
@@ -136,7 +136,7 @@ def _own_tower(visual: Any, blocks: int) -> Vit | None:
     positions, token = _array(visual.positional_embedding), _array(visual.class_embedding)
     mean, std = _pixels(visual)
     patch = _linear(visual.conv1)
-    pre = visual.ln_pre
+    pre, post = visual.ln_pre, visual.ln_post
     return Vit(
         patch=patch.weight,
         patch_bias=patch.bias,
@@ -148,10 +148,11 @@ def _own_tower(visual: Any, blocks: int) -> Vit | None:
         activation=activation or "gelu",
         mean=mean,
         std=std,
+        last_norm=_norm(post) if hasattr(post, "weight") else None,
     )
 
 
-def _timm_tower(visual: Any, blocks: int) -> Vit | None:
+def _timm_tower(visual: Any, blocks: int | None) -> Vit | None:
     trunk = visual.trunk
     chosen, found = list(trunk.blocks)[:blocks], []
     activation = _activation(chosen[0].mlp.act) if hasattr(chosen[0], "mlp") else None
@@ -174,7 +175,7 @@ def _timm_tower(visual: Any, blocks: int) -> Vit | None:
             token, table = token + table[0], table[1:]
     mean, std = _pixels(visual)
     patch = _linear(trunk.patch_embed.proj)
-    pre = getattr(trunk, "norm_pre", None)
+    pre, post = getattr(trunk, "norm_pre", None), getattr(trunk, "norm", None)
     return Vit(
         patch=patch.weight,
         patch_bias=patch.bias,
@@ -186,11 +187,12 @@ def _timm_tower(visual: Any, blocks: int) -> Vit | None:
         activation=activation,
         mean=mean,
         std=std,
+        last_norm=_norm(post) if hasattr(post, "weight") else None,
     )
 
 
-def onnx_vit(path: Path, blocks: int) -> Vit:
-    """The first blocks of an ONNX file with the weights of a Hugging Face ViT or DINOv2.
+def onnx_vit(path: Path, blocks: int | None = None) -> Vit:
+    """The first blocks (or all) of an ONNX file with the weights of a Hugging Face ViT or DINOv2.
 
     Read by the names of its initializers. Raises GuideError for a file that is not ONNX or has not these names.
     """
@@ -204,8 +206,11 @@ def onnx_vit(path: Path, blocks: int) -> Vit:
 
 def count_blocks(path: Path) -> int:
     """How many blocks the ViT in an ONNX file has; 0 for other networks. Raises GuideError as `onnx_vit`."""
-    names = _initializers(path).keys()
-    return len({name.split(".")[2] for name in names if name.startswith("encoder.layer.")})
+    return _count(_initializers(path))
+
+
+def _count(arrays: Arrays) -> int:
+    return len({name.split(".")[2] for name in arrays if name.startswith("encoder.layer.")})
 
 
 def _initializers(path: Path) -> Arrays:
@@ -221,24 +226,30 @@ def _initializers(path: Path) -> Arrays:
     return {t.name: np.asarray(numpy_helper.to_array(t)) for t in graph.initializer}
 
 
-def _hugging_face(arrays: Arrays, blocks: int) -> Vit:
+def _hugging_face(arrays: Arrays, blocks: int | None) -> Vit:
     patch = arrays["embeddings.patch_embeddings.projection.weight"].astype(np.float32)
     width = len(patch)
     tables = [array for name, array in arrays.items() if "position_embeddings" in name]
     table = np.concatenate([a.reshape(-1, width) for a in sorted(tables, key=np.size)]).astype(np.float32)
     token = arrays["embeddings.cls_token"].reshape(-1) + table[0]
+    count = _count(arrays) if blocks is None else blocks
     return Vit(
         patch=patch,
         patch_bias=arrays["embeddings.patch_embeddings.projection.bias"].astype(np.float32),
         positions=_square(table[1:]),
         class_token=token.astype(np.float32),
         pre_norm=None,
-        blocks=tuple(_hugging_face_block(arrays, f"encoder.layer.{k}.") for k in range(blocks)),
+        blocks=tuple(_hugging_face_block(arrays, f"encoder.layer.{k}.") for k in range(count)),
         heads=width // 64,
         activation="gelu",
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
+        last_norm=_hugging_face_norm(arrays, "layernorm") if "layernorm.weight" in arrays else None,
     )
+
+
+def _hugging_face_norm(arrays: Arrays, name: str) -> Norm:
+    return Norm(arrays[f"{name}.weight"].astype(np.float32), arrays[f"{name}.bias"].astype(np.float32), 1e-6)
 
 
 def _hugging_face_block(arrays: Arrays, prefix: str) -> Block:
@@ -253,16 +264,13 @@ def _hugging_face_block(arrays: Arrays, prefix: str) -> Block:
         factor = arrays.get(f"{prefix}{scale}", np.ones(len(bias))).astype(np.float32)
         return Linear(weight * factor[:, None], bias * factor)
 
-    def norm(name: str) -> Norm:
-        return Norm(arrays[f"{prefix}{name}.weight"], arrays[f"{prefix}{name}.bias"], 1e-6)
-
     return Block(
-        norm("norm1"),
+        _hugging_face_norm(arrays, f"{prefix}norm1"),
         linear("attention.attention.query"),
         linear("attention.attention.key"),
         linear("attention.attention.value"),
         linear("attention.output.dense", "layer_scale1.lambda1"),
-        norm("norm2"),
+        _hugging_face_norm(arrays, f"{prefix}norm2"),
         linear("mlp.fc1"),
         linear("mlp.fc2", "layer_scale2.lambda1"),
     )

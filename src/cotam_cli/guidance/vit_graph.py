@@ -55,10 +55,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Vit:
-    """The shallow part of a vision transformer, as plain arrays.
+    """A vision transformer, or its first blocks, as plain arrays.
 
     patch [d, 3, p, p] and patch_bias [d]; positions [d, g, g], zeros where the network has none; class_token [d] with
-    its position already added, or None; mean and std of the pixels, 0..1.
+    its position already added, or None; mean and std of the pixels, 0..1; last_norm: what follows the network's last
+    block, None where nothing does.
     """
 
     patch: Array
@@ -71,6 +72,7 @@ class Vit:
     activation: Activation
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    last_norm: Norm | None = None
 
 
 class Graph:
