@@ -10,9 +10,12 @@ from click.testing import CliRunner
 
 pytest.importorskip("torch", reason="training needs PyTorch")
 
-from cotam_cli.training.commands import HELP, main
+from cotam_cli.training.adapter import AdapterConfig
+from cotam_cli.training.adapter_loop import AdapterRun
+from cotam_cli.training.commands import main
 from cotam_cli.training.loop import TrainConfig
 from cotam_cli.training.network import NetworkConfig
+from cotam_cli.training.options import HELP
 
 SIZES = {
     "latents": 16,
@@ -33,7 +36,11 @@ def call(*arguments, code=0):
 
 
 def test_every_option_has_a_help_text():
-    names = {field.name for config in (TrainConfig, NetworkConfig) for field in fields(config)}
+    names = {
+        field.name
+        for config in (TrainConfig, NetworkConfig, AdapterRun, AdapterConfig)
+        for field in fields(config)
+    }
     assert names == set(HELP)
 
 

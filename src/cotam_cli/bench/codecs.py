@@ -91,7 +91,7 @@ def cotam(guide: str = "auto", target: Literal["mllm", "human"] = "mllm") -> Cod
     """This package's codec with its newest model, through the library's face."""
     record = records()[-1]
     return Codec(
-        name="cotam",
+        name="cotam" if target == "mllm" else f"cotam:{target}",
         version=f"{record.name}-{record.manifest_sha256[:12]}-{_own_code()}-{guide}-{target}",
         ladder=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0),
         settings=tuple(1 + k / 64 for k in range(7 * 64 + 1)),

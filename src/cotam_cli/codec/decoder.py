@@ -100,7 +100,9 @@ def _latents(header: Header, frame: Frame, crc: int) -> DecodedLatents:
 
 def _synthesise(decoded: DecodedLatents, target: Target) -> Pixels:
     values = undo_gain(decoded.model.gains, decoded.latents.y, decoded.plane)
-    pixels = run_synthesis(decoded.model.synthesis, values, float_planes(decoded.plane))
+    model = decoded.model
+    session = model.machine_synthesis if target == "mllm" else model.synthesis
+    pixels = run_synthesis(session, values, float_planes(decoded.plane))
     return pixels[: decoded.header.height, : decoded.header.width]
 
 

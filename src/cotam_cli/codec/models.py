@@ -108,7 +108,13 @@ class Model:
 
     @cached_property
     def synthesis(self) -> onnxruntime.InferenceSession:
+        """Latents to the picture for people: what an adapter's residual is added to (the prior)."""
         return _session(self.file("synthesis.onnx"))
+
+    @cached_property
+    def machine_synthesis(self) -> onnxruntime.InferenceSession:
+        """Latents to the picture for machines: the prior with the adapter's residual, where the model has one."""
+        return _session(self.file("machine.onnx")) if "machine.onnx" in self._sums else self.synthesis
 
 
 def _session(data: bytes) -> Any:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import MISSING, Field, fields
+from dataclasses import fields
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -15,59 +14,14 @@ from cotam_cli.cli.common import one_line_errors
 from cotam_cli.errors import CotamError
 from cotam_cli.training.data import Pack, build_pack, check_disjoint
 from cotam_cli.training.evaluate import QUALITIES, evaluate, model_manifest
+from cotam_cli.training.fidelity_commands import fidelity
 from cotam_cli.training.guide_commands import guide
 from cotam_cli.training.loop import TrainConfig, pack_state, resume_or_start, unpack_state
 from cotam_cli.training.network import NetworkConfig
+from cotam_cli.training.options import options_of
 
-F = TypeVar("F", bound=Callable[..., Any])
 EXISTING = click.Path(exists=True, path_type=Path)
 ANY = click.Path(path_type=Path)
-
-HELP = {
-    "pack": "Folder made by `pack`.",
-    "out": "Folder of the run; an earlier run in it goes on.",
-    "minutes": "Stop after this long.",
-    "steps": "Stop at this step of the run; 0: never.",
-    "batch": "Crops a step.",
-    "crop": "Side of a crop, in pixels; a multiple of 64.",
-    "optimiser": "muon or adamw.",
-    "rate": "AdamW's learning rate.",
-    "muon_rate": "Muon's learning rate.",
-    "warmup": "Steps until the full learning rate.",
-    "decay_steps": "Cool down to zero over this many steps, then stop; 0: never.",
-    "ema": "Decay of the average of the weights.",
-    "clip": "Largest norm of the gradient.",
-    "seed": "Of the pictures, crops and noise.",
-    "device": "cpu, cuda, ...",
-    "threads": "Processor threads.",
-    "save_seconds": "Seconds between savings.",
-    "log_every": "Steps between lines of the log.",
-    "latents": "Latent channels.",
-    "hyper": "Hyper latent channels.",
-    "width": "Channels of the transforms.",
-    "encoder_blocks": "Blocks of the analysis.",
-    "decoder_blocks": "Blocks of the synthesis.",
-    "features": "Channels of the hyperprior.",
-    "context": "Channels of the parameter networks.",
-}
-
-
-def options_of(config: type) -> Callable[[F], F]:
-    """One option for each field of a dataclass."""
-
-    def add(function: F) -> F:
-        for field in reversed(fields(config)):
-            function = _option(field)(function)
-        return function
-
-    return add
-
-
-def _option(field: Field[Any]) -> Callable[[F], F]:
-    flag, text = f"--{field.name.replace('_', '-')}", HELP.get(field.name, "")
-    if field.default is MISSING:
-        return click.option(flag, type=click.Path(), required=True, help=text)
-    return click.option(flag, type=type(field.default), default=field.default, show_default=True, help=text)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -76,6 +30,7 @@ def main() -> None:
 
 
 main.add_command(guide)
+main.add_command(fidelity)
 
 
 @main.command()

@@ -87,7 +87,7 @@ def evaluate(
 
 def _codecs(qualities: Sequence[float], only: Iterable[str] | None) -> tuple[list[Codec], list[str]]:
     """cotam first, then the anchors; and what there is to say about those that are missing."""
-    own = replace(cotam(guide="none", target="human"), ladder=tuple(qualities))
+    own = replace(cotam(guide="none", target="human"), name="cotam", ladder=tuple(qualities))
     found, missing = anchors()
     if only is not None:
         wanted = set(only)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cotam_cli.entropy.tables import load_entropy_model
+from cotam_cli.training.adapter import Adapter, AdapterConfig
 from cotam_cli.training.data import Pack
 from cotam_cli.training.graphs import analysis_graph, hyper_graph, synthesis_graph
 from cotam_cli.training.integers import calibrate, coder_tables, convert
@@ -30,6 +31,16 @@ def load_codec(state: Mapping[str, Any]) -> Codec:
     codec = Codec(NetworkConfig(**state["network"]))
     codec.load_state_dict(state["average"])
     return codec.eval().requires_grad_(False)
+
+
+def load_adapter(state: Mapping[str, Any]) -> Adapter | None:
+    """The adapter that a training state carries, ready to run; None where it carries none."""
+    carried = state.get("adapter")
+    if carried is None:
+        return None
+    adapter = Adapter(AdapterConfig(**carried["config"]), state["network"]["width"])
+    adapter.load_state_dict(carried["weights"])
+    return adapter.eval().requires_grad_(False)
 
 
 def calibration_batches(pack: Pack, crops: int = CALIBRATION_CROPS) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -60,21 +71,25 @@ def npz(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
     return out.getvalue()
 
 
-def model_files(codec: Codec, pack: Pack) -> dict[str, bytes]:
-    """Every file of a model but the manifest. Raises ValueError when exactness cannot be proved."""
+def model_files(codec: Codec, pack: Pack, adapter: Adapter | None = None) -> dict[str, bytes]:
+    """Every file of a model but the manifest; `machine.onnx` only with an adapter.
+
+    Raises ValueError when exactness cannot be proved.
+    """
     torch.manual_seed(0)
     arrays = convert(codec, calibrate(codec, calibration_batches(pack)))
     entropy = npz({**arrays, **coder_tables()})
     load_entropy_model(entropy)  # proves the bound of every layer
     gain = codec.log_gain.detach().numpy()
     regain = (codec.log_regain - codec.log_gain).detach().numpy()
-    return {
+    files = {
         "entropy.npz": entropy,
         "gains.npz": npz({"gain": gain, "regain": regain}),
         "analysis.onnx": analysis_graph(codec),
         "hyper.onnx": hyper_graph(codec),
         "synthesis.onnx": synthesis_graph(codec),
     }
+    return files if adapter is None else files | {"machine.onnx": synthesis_graph(codec, adapter)}
 
 
 def write_model(folder: Path, files: Mapping[str, bytes], facts: Mapping[str, object]) -> str:
@@ -109,6 +124,8 @@ def export(
         "training": {key: state[key] for key in ("step", "crops", "loss")}
         | {"core_hours": round(state["core_seconds"] / 3600, 2)},
     }
-    digest = write_model(models / name, model_files(load_codec(state), pack), facts)
+    facts |= {key: state[key]["training"] for key in ("adapter",) if key in state}
+    facts |= {key: state[key] for key in ("fidelity",) if key in state}
+    digest = write_model(models / name, model_files(load_codec(state), pack, load_adapter(state)), facts)
     allow(allow_list, model_id, name, since, digest)
     return models / name

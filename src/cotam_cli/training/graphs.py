@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
+from cotam_cli.training.adapter import CELL, Adapter, WideBlock
 from cotam_cli.training.network import LEAK, PIXEL_SCALE, Block, Codec, Dense
 
 OPSET = 17
@@ -48,11 +49,13 @@ class Graph:
         y = self.pointwise(x, module.weight, module.bias)
         return self.op("LeakyRelu", y, alpha=LEAK) if leaky else y
 
-    def block(self, x: Value, module: Block) -> Value:
-        weight = self.constant(module.spatial.weight.detach().numpy(), half=True)
+    def block(self, x: Value, module: Block | WideBlock) -> Value:
+        kernel = module.spatial.weight.detach().numpy()
+        weight = self.constant(kernel, half=True)
+        assert module.spatial.bias is not None
         bias = self.constant(module.spatial.bias.detach().numpy())
-        channels = module.spatial.weight.shape[0]
-        y = self.op("Conv", x, weight, bias, kernel_shape=[3, 3], pads=[1, 1, 1, 1], group=channels)
+        channels, _, side, _ = kernel.shape
+        y = self.op("Conv", x, weight, bias, kernel_shape=[side, side], pads=[side // 2] * 4, group=channels)
         return self.op("Add", x, self.dense(self.dense(y, module.up, leaky=True), module.down))
 
     def down(self, x: Value, factor: int) -> Value:
@@ -119,8 +122,11 @@ def hyper_graph(codec: Codec) -> bytes:
     )
 
 
-def synthesis_graph(codec: Codec) -> bytes:
-    """latents float32 [1, h, w, latents], planes float32 [1, h, w, 2] -> pixels uint8 [1, 16 h, 16 w, 3]."""
+def synthesis_graph(codec: Codec, adapter: Adapter | None = None) -> bytes:
+    """latents float32 [1, h, w, latents], planes float32 [1, h, w, 2] -> pixels uint8 [1, 16 h, 16 w, 3].
+
+    With an adapter, its residual is added before the pixels are rounded.
+    """
     g, net = Graph(), codec.synthesis
     latents = g.to_channels_first("latents")
     linear = g.up(g.pointwise(latents, net.klt), 16)
@@ -133,6 +139,8 @@ def synthesis_graph(codec: Codec) -> bytes:
         assert isinstance(block, Block)
         x = g.block(x, block)
     total = g.op("Add", linear, g.up(g.dense(x, net.head), 8))
+    if adapter is not None:
+        total = g.op("Add", total, _residual(g, adapter, x, total))
     pixels = g.op("Add", g.op("Mul", total, g.scalar(255 / PIXEL_SCALE)), g.scalar(127.5))
     rounded = g.op("Round", g.op("Clip", pixels, g.scalar(0.0), g.scalar(255.0)))
     output = g.op("Cast", g.to_channels_last(rounded), to=TensorProto.UINT8)
@@ -141,3 +149,18 @@ def synthesis_graph(codec: Codec) -> bytes:
         _image("planes", TensorProto.FLOAT, 2, "latent"),
     ]
     return g.finish(output, inputs, _image("pixels", TensorProto.UINT8, 3, "pixel"))
+
+
+def _residual(g: Graph, adapter: Adapter, features: Value, picture: Value) -> Value:
+    planes = g.op(
+        "Resize",
+        g.to_channels_first("planes"),
+        "",
+        g.constant(np.array([1, 1, 2, 2], np.float32)),
+        mode="nearest",
+    )
+    x = g.dense(g.op("Concat", features, g.down(picture, CELL), planes, axis=1), adapter.stem)
+    for block in adapter.blocks:
+        assert isinstance(block, WideBlock)
+        x = g.block(x, block)
+    return g.up(g.dense(x, adapter.head), CELL)

@@ -255,6 +255,7 @@ class Run:
         began = saved = time.monotonic()
         cpu = time.process_time()
         sums: dict[str, float] = {}
+        counted = 0  # less than log_every where a resumed run began between two lines of the log
         while self.agree(not self.finished(time.monotonic() - began)):
             if self.set_rate() == 0.0:
                 break
@@ -267,13 +268,14 @@ class Run:
             figures = self.train_step(pixels, plane.to(self.device), base.to(self.device))
             self.step += 1
             self.crops += config.batch * self.workers
+            counted += 1
             for key, value in figures.items():
                 sums[key] = sums.get(key, 0.0) + value
             if self.step % config.log_every == 0:
                 self.core_seconds += (time.process_time() - cpu) * self.workers
                 cpu = time.process_time()
-                means = {key: value / config.log_every for key, value in sums.items()}
-                self.loss, sums = means["loss"], {}
+                means = {key: value / counted for key, value in sums.items()}
+                self.loss, sums, counted = means["loss"], {}, 0
                 record = {
                     "step": self.step,
                     "crops": self.crops,

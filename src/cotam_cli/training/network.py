@@ -190,12 +190,20 @@ class Synthesis(nn.Module):
         )
         self.head = Dense(config.width, 3 * 64, gain=0.0)
 
-    def forward(self, latents: Tensor, plane: Tensor) -> Tensor:
-        with torch.autocast(latents.device.type, enabled=False):
-            linear = shuffle_up(F.conv2d(latents.float(), self.klt[:, :, None, None]), BLOCK)
+    def features(self, latents: Tensor, plane: Tensor) -> Tensor:
+        """What the blocks make of the latents, [n, width, 2 h, 2 w]."""
         scaled = latents * self.input_scale.view(1, -1, 1, 1)
         x = self.stem(torch.cat([scaled, plane, plane * plane], 1))
-        return linear + shuffle_up(self.head(self.blocks(shuffle_up(x, 2))), 8)
+        return self.blocks(shuffle_up(x, 2))
+
+    def picture(self, latents: Tensor, features: Tensor) -> Tensor:
+        """Latents and their features to pixels in the network's range, [n, 3, 16 h, 16 w]."""
+        with torch.autocast(latents.device.type, enabled=False):
+            linear = shuffle_up(F.conv2d(latents.float(), self.klt[:, :, None, None]), BLOCK)
+        return linear + shuffle_up(self.head(features), 8)
+
+    def forward(self, latents: Tensor, plane: Tensor) -> Tensor:
+        return self.picture(latents, self.features(latents, plane))
 
 
 class HyperAnalysis(nn.Module):
@@ -312,8 +320,8 @@ class Codec(nn.Module):
         mean, log_scale = self.passes[number](torch.cat([features, *context, planes], 1))
         return mean, log_scale
 
-    def forward(self, pixels: Tensor, plane: Tensor, base: Tensor) -> Output:
-        """pixels [n, 3, h, w] in 0..1, sides multiples of 64; plane t [n, 1, h/16, w/16]; base t [n, 1, 1, 1]."""
+    def code(self, pixels: Tensor, plane: Tensor, base: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Pixels to decoded latents, and the bits of y and z at each latent position (see `forward`)."""
         y = self.analysis(to_unit(pixels), plane)
         gained = y.float() * torch.exp(quadratic(self.log_gain, plane))
         z = self.hyper_analysis(gained).float()
@@ -335,9 +343,13 @@ class Codec(nn.Module):
             1, keepdim=True
         )
         latents = rounded * torch.exp(quadratic(self.log_regain - self.log_gain, plane))
-        decoded = from_unit(self.synthesis(latents, plane))
         z_share = F.interpolate(z_bits.sum(1, keepdim=True) / 16, scale_factor=4, mode="nearest")
-        return Output(decoded, y_bits, z_share)
+        return latents, y_bits, z_share
+
+    def forward(self, pixels: Tensor, plane: Tensor, base: Tensor) -> Output:
+        """pixels [n, 3, h, w] in 0..1, sides multiples of 64; plane t [n, 1, h/16, w/16]; base t [n, 1, 1, 1]."""
+        latents, y_bits, z_share = self.code(pixels, plane, base)
+        return Output(from_unit(self.synthesis(latents, plane)), y_bits, z_share)
 
 
 def rate_distortion(output: Output, pixels: Tensor, plane: Tensor) -> Tensor:

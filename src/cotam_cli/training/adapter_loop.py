@@ -1,0 +1,290 @@
+"""Training of the pixel adapter on a frozen codec, or of the whole codec, with the multi-level fidelity loss."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cotam_cli.errors import CotamError
+from cotam_cli.training.adapter import Adapter, AdapterConfig, adapted
+from cotam_cli.training.data import Pack
+from cotam_cli.training.fidelity import (
+    DEEP,
+    SHALLOW,
+    Teacher,
+    distances,
+    fidelity_loss,
+    level_weights,
+    load_teacher,
+    view,
+)
+from cotam_cli.training.loop import TrainConfig, make_optimisers, quality_planes
+from cotam_cli.training.network import (
+    Codec,
+    NetworkConfig,
+    Output,
+    from_unit,
+    rate_distortion,
+)
+
+STATE_VERSION = 1
+PRIOR_EVERY = 5  # steps between looks at the prior, which cost as much as half a step
+
+
+@dataclass(frozen=True)
+class AdapterRun:
+    """One run; the rates cool down to zero at the last step.
+
+    part: "adapter" leaves the codec as it is; "codec" trains the codec itself and has no adapter.
+    """
+
+    pack: str
+    out: str
+    part: str = "adapter"
+    steps: int = 4000
+    minutes: float = 600.0
+    batch: int = 4
+    crop: int = 192
+    distant: float = 0.3  # share of the steps with crops twice as wide, halved before the teachers look
+    shallow: float = SHALLOW
+    deep: float = DEEP
+    text: float = 0.2
+    pixels: float = 0.3  # weight of the squared error beside the prior's
+    rate_weight: float = 1.0  # of the rate-distortion loss, where the codec itself is trained
+    rate: float = 1e-3
+    muon_rate: float = 0.01
+    warmup: int = 100
+    decay: float = 0.4  # the last share of the steps, in which the rates fall to zero
+    ema: float = 0.998
+    seed: int = 1
+    threads: int = 1
+    save_seconds: float = 120.0
+    log_every: int = 50
+
+
+class Fidelity:
+    """A run: frozen or trained codec, adapter, their average, optimisers, counters."""
+
+    def __init__(
+        self, run: AdapterRun, base: dict[str, Any], sizes: AdapterConfig, teachers: list[str]
+    ) -> None:
+        if run.part not in ("adapter", "codec"):
+            raise CotamError(f"part {run.part!r} is neither adapter nor codec")
+        torch.manual_seed(run.seed)
+        self.run, self.path = run, Path(run.out) / "state.pt"
+        state = torch.load(self.path, weights_only=True) if self.path.exists() else None
+        if state is not None and (state.get("version"), state["part"]) != (STATE_VERSION, run.part):
+            raise CotamError(f"{self.path} is of another kind of run; give another folder")
+        self.codec = Codec(NetworkConfig(**base["network"])).to(memory_format=torch.channels_last)
+        self.codec.load_state_dict(base["average"])
+        self.codec.eval()
+        self.base_step = base["step"]
+        self.teachers = [Path(name).name for name in teachers]
+        self.step, self.crops, self.core_seconds = 0, 0, 0.0
+        self.trained = self._trained(sizes, base.get("adapter"))
+        self.average = self._copy()
+        self.optimisers = make_optimisers(
+            self.trained, TrainConfig("", "", rate=run.rate, muon_rate=run.muon_rate)
+        )
+        if state is not None:
+            self._load(state)
+
+    def _trained(self, sizes: AdapterConfig, started: dict[str, Any] | None) -> nn.Module:
+        if self.run.part == "codec":
+            return self.codec
+        self.codec.requires_grad_(False)
+        adapter = Adapter(sizes, self.codec.config.width).to(memory_format=torch.channels_last)
+        if started is not None:
+            adapter.load_state_dict(started["weights"])
+        return adapter
+
+    def _copy(self) -> nn.Module:
+        module = self.trained
+        copy = (
+            Codec(module.config)
+            if isinstance(module, Codec)
+            else Adapter(module.config, self.codec.config.width)
+        )  # type: ignore[arg-type]
+        copy.load_state_dict(module.state_dict())
+        return copy.requires_grad_(False)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "version": STATE_VERSION,
+            "part": self.run.part,
+            "config": asdict(self.trained.config),  # type: ignore[call-overload]
+            "trained": self.trained.state_dict(),
+            "average": self.average.state_dict(),
+            "optimisers": [o.state_dict() for o in self.optimisers],
+            "base_step": self.base_step,
+            "teachers": self.teachers,
+            "step": self.step,
+            "crops": self.crops,
+            "core_seconds": self.core_seconds,
+        }
+
+    def _load(self, state: dict[str, Any]) -> None:
+        if state["base_step"] != self.base_step:
+            raise CotamError(
+                f"{self.path} belongs to step {state['base_step']} of the codec, not {self.base_step}"
+            )
+        self.trained.load_state_dict(state["trained"])
+        self.average.load_state_dict(state["average"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.step, self.crops, self.core_seconds = state["step"], state["crops"], state["core_seconds"]
+
+    def save(self) -> None:
+        part = self.path.with_suffix(".part")
+        torch.save(self.state(), part)
+        part.replace(self.path)
+
+    def set_rate(self) -> None:
+        """Warm-up, constant, then linearly to zero."""
+        run = self.run
+        left = (run.steps - self.step) / max(1.0, run.decay * run.steps)
+        factor = min(1.0, (self.step + 1) / run.warmup, left)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["top"] * factor
+
+    def decode(self, pixels: Tensor, plane: Tensor, base: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What is decoded, the prior (both 0..1), and the rate-distortion loss, 0 where the codec is frozen."""
+        if isinstance(self.trained, Adapter):
+            with torch.no_grad():
+                latents, _, _ = self.codec.code(pixels, plane, base)
+            prior, found = adapted(self.codec.synthesis, self.trained, latents, plane)
+            return from_unit(found), from_unit(prior), torch.zeros(())
+        output: Output = self.codec(pixels, plane, base)
+        return output.pixels, output.pixels.detach(), rate_distortion(output, pixels, plane)
+
+    def advance(self, pack: Pack, teachers: list[Teacher]) -> dict[str, float]:
+        """One step; its pictures depend on its number alone, so that a resumed run goes on as it was."""
+        run = self.run
+        rng = random.Random(run.seed * 1_000_003 + self.step)
+        torch.manual_seed(run.seed * 1_000_003 + self.step)
+        distant = rng.random() < run.distant
+        side = run.crop * 2 if distant else run.crop
+        pixels = torch.from_numpy(pack.batch(rng, run.batch, side)).float() / 255
+        pixels = pixels.to(memory_format=torch.channels_last)
+        plane, base = quality_planes(rng, run.batch, side // 16)
+        weights = level_weights(run.shallow, run.deep, run.text, self.step / run.steps)
+        self.set_rate()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found, prior, loss = self.decode(pixels, plane, base)
+            figures = {"rd": loss.item()}
+            loss = run.rate_weight * loss
+            for number, teacher in enumerate(teachers):
+                scale = 0.5 if distant else 1.0
+                looked = view(rng, (pixels, found.clamp(0, 1), prior.clamp(0, 1)), teacher.stride, scale)
+                answers = distances(teacher, looked[0], looked[1])
+                loss = loss + fidelity_loss(answers, weights)
+                if self.step % PRIOR_EVERY == 0 and run.part == "adapter":
+                    with torch.no_grad():
+                        figures |= _shares(number, answers, distances(teacher, looked[0], looked[2]))
+        error, before = ((x - pixels).square().mean((1, 2, 3)) for x in (found.float(), prior.float()))
+        if run.part == "adapter":
+            loss = loss + run.pixels * (error / (before + 1e-5)).mean()
+        figures["db"] = (10 * torch.log10((before + 1e-6) / (error.detach() + 1e-6))).mean().item()
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.trained.parameters(), 1.0)
+        if torch.isfinite(norm):
+            for optimiser in self.optimisers:
+                optimiser.step()
+        self.step += 1
+        self.crops += run.batch
+        decay = min(run.ema, self.step / (self.step + 20))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.trained.parameters()), 1 - decay)
+        return figures | {"loss": loss.item()}
+
+
+def merge(base: dict[str, Any], run: Path, out: Path) -> None:
+    """Write a codec's state with the adapter, or the codec, of a run as out/state.pt.
+
+    Raises CotamError when the run belongs to another step of the codec.
+    """
+    path = run / "state.pt"
+    if not path.exists():
+        raise CotamError(f"{run} holds no run; train one with: fidelity train")
+    state = torch.load(path, weights_only=True)
+    if state["base_step"] != base["step"]:
+        raise CotamError(f"{run} belongs to step {state['base_step']} of the codec, not {base['step']}")
+    training = {
+        "step": state["step"],
+        "crops": state["crops"],
+        "core_hours": round(state["core_seconds"] / 3600, 2),
+        "teachers": state["teachers"],
+    }
+    if state["part"] == "adapter":
+        found = {"adapter": {"config": state["config"], "weights": state["average"], "training": training}}
+    else:
+        found = {"codec": state["trained"], "average": state["average"], "fidelity": training}
+    out.mkdir(parents=True, exist_ok=True)
+    torch.save(base | found, out / "state.pt")
+
+
+def _shares(
+    number: int, found: list[tuple[str, Tensor]], prior: list[tuple[str, Tensor]]
+) -> dict[str, float]:
+    """For the log: what is left of the prior's error in each answer of a teacher, 1 where nothing changed."""
+    pairs = zip(found, prior, strict=True)
+    return {
+        f"{number}{level}{k}": (after / (before + 1e-6)).sqrt().mean().item()
+        for k, ((level, after), (_, before)) in enumerate(pairs)
+    }
+
+
+def train_fidelity(
+    run: AdapterRun,
+    base: dict[str, Any],
+    teachers: list[str],
+    sizes: AdapterConfig,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Train until the last step or the end of the time, or go on with the run in `out`. Returns its state.
+
+    SIGTERM and SIGINT save and stop. Raises CotamError for teachers that cannot be had.
+    """
+    torch.set_num_threads(run.threads)
+    Path(run.out).mkdir(parents=True, exist_ok=True)
+    loaded = [load_teacher(name) for name in teachers]
+    pack, work = Pack(Path(run.pack)), Fidelity(run, base, sizes, teachers)
+    stop = False
+
+    def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal stop
+        stop = True
+
+    handlers = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    began = saved = time.monotonic()
+    cpu, sums, counts = time.process_time(), dict[str, float](), dict[str, int]()
+    while not stop and work.step < run.steps and time.monotonic() - began < run.minutes * 60:
+        for key, value in work.advance(pack, loaded).items():
+            sums[key] = sums.get(key, 0.0) + value
+            counts[key] = counts.get(key, 0) + 1
+        work.core_seconds += time.process_time() - cpu
+        cpu = time.process_time()
+        if work.step % run.log_every == 0:
+            means = {key: round(value / counts[key], 4) for key, value in sums.items()}
+            say(json.dumps({"step": work.step, "core_h": round(work.core_seconds / 3600, 3)} | means))
+            sums, counts = {}, {}
+        if time.monotonic() - saved > run.save_seconds:
+            work.save()
+            saved = time.monotonic()
+    work.save()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    return work.state()

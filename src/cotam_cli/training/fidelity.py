@@ -1,0 +1,167 @@
+"""The multi-level fidelity loss: what frozen networks see in a decoded picture against what they see in the original.
+
+Both ends of the hierarchy count (paper, training of the decoder): shallow tokens times 0.1, final ones times 1, the
+first fifth of the schedule shallow ones alone. Several teachers share the loss, so that the gain does not sit in one
+network's blind spot.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cotam_cli.errors import CotamError
+from cotam_cli.guidance.torch_vit import Tower
+from cotam_cli.guidance.towers import onnx_vit, open_clip_vit
+
+SHALLOW, DEEP = 0.1, 1.0  # weights of the paper
+
+
+class Teacher(Protocol):
+    """A frozen network that the gradient passes through."""
+
+    @property
+    def stride(self) -> int:
+        """Sides of its pictures are multiples of this."""
+        ...
+
+    def __call__(self, pixels: Tensor) -> list[tuple[str, Tensor]]:
+        """float [n, 3, h, w] in 0..1 -> level ("shallow" or "deep") and answer, [n, ...], of each layer that counts."""
+        ...
+
+
+@dataclass(frozen=True)
+class VitTeacher:
+    """The tokens of a vision transformer after some blocks: the first ones are shallow, the last one is deep."""
+
+    tower: Tower
+    shallow: tuple[int, ...]
+    deep: tuple[int, ...]
+    stride: int
+
+    def __call__(self, pixels: Tensor) -> list[tuple[str, Tensor]]:
+        answer = self.tower(pixels, (*self.shallow, *self.deep))
+        levels = [("shallow", answer.tokens[block]) for block in self.shallow]
+        return levels + [("deep", self.tower.normed(answer.tokens[block])) for block in self.deep]
+
+
+@dataclass(frozen=True)
+class TextTeacher:
+    """A text detector's map of where words are, as a deep answer."""
+
+    network: nn.Module
+    stride: int = 32
+
+    def __call__(self, pixels: Tensor) -> list[tuple[str, Tensor]]:
+        # PP-OCR's detectors take BGR in -1..1.
+        return [("text", self.network((pixels.flip(1) - 0.5) / 0.5))]
+
+
+def load_teacher(name: str) -> Teacher:
+    """clip:MODEL/WEIGHTS, text:FILE.onnx (a PP-OCR detector), or the ONNX file of a Hugging Face ViT or DINOv2.
+
+    Raises CotamError (its child GuideError for towers) where it cannot be had.
+    """
+    if name.startswith("text:"):
+        return TextTeacher(text_network(Path(name.removeprefix("text:"))))
+    is_clip = name.startswith("clip:")
+    vit = open_clip_vit(name.removeprefix("clip:")) if is_clip else onnx_vit(Path(name))
+    last = len(vit.blocks)
+    return VitTeacher(Tower(vit), (1, -(-last // 4)), (-(-last * 3 // 4), last), vit.patch.shape[-1])
+
+
+def text_network(path: Path) -> nn.Module:
+    """An ONNX detector as a frozen torch module. Needs onnx2torch."""
+    try:
+        import onnx
+        from onnx2torch import convert
+    except ImportError as error:
+        raise CotamError(f"a text teacher needs onnx2torch ({error}); pip install onnx2torch") from error
+    try:
+        model = onnx.load(path)
+    except Exception as error:  # protobuf's own errors, and the file's
+        raise CotamError(f"{path} cannot be read as ONNX; give a text detector's file") from error
+    network: nn.Module = convert(_plain(model)).eval().requires_grad_(False)
+    return network
+
+
+def _plain(model: Any) -> Any:
+    """The same network without Constant nodes and with batch normalisation as a product and a sum, as onnx2torch
+    reads them (its batch normalisation would go on learning)."""
+    import numpy as np
+    from onnx import helper, numpy_helper
+
+    graph, nodes = model.graph, []
+    for node in graph.node:
+        if node.op_type == "Constant":
+            graph.initializer.append(numpy_helper.from_array(_value(node), node.output[0]))
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            continue
+        if node.op_type != "BatchNormalization":
+            nodes.append(node)
+            continue
+        scale, bias, mean, variance = (values[name] for name in node.input[1:5])
+        epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
+        factor = scale / np.sqrt(variance + epsilon)
+        out = node.output[0]
+        for suffix, array in ((".factor", factor), (".offset", bias - mean * factor)):
+            shaped = array.reshape(1, -1, 1, 1).astype(np.float32)
+            graph.initializer.append(numpy_helper.from_array(shaped, out + suffix))
+        nodes.append(helper.make_node("Mul", [node.input[0], out + ".factor"], [out + ".scaled"]))
+        nodes.append(helper.make_node("Add", [out + ".scaled", out + ".offset"], [out]))
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return model
+
+
+def _value(node: Any) -> Any:
+    from onnx import numpy_helper
+
+    return numpy_helper.to_array(node.attribute[0].t)
+
+
+def view(rng: random.Random, pictures: Sequence[Tensor], stride: int, scale: float) -> list[Tensor]:
+    """The same region of each, as a teacher looks at them: scaled, then cut at random to multiples of its stride."""
+    height, width = (round(side * scale) for side in pictures[0].shape[2:])
+    if scale != 1.0:
+        pictures = [F.interpolate(x, size=(height, width), mode="bilinear", antialias=True) for x in pictures]
+    rows, columns = height // stride * stride, width // stride * stride
+    top, left = rng.randint(0, height - rows), rng.randint(0, width - columns)
+    return [x[:, :, top : top + rows, left : left + columns] for x in pictures]
+
+
+def distances(teacher: Teacher, original: Tensor, decoded: Tensor) -> list[tuple[str, Tensor]]:
+    """Level and relative squared error of each answer, [n]: 0 equal, about 1 as far as any two places are apart."""
+    with torch.no_grad():
+        wanted = teacher(original)
+    found = teacher(decoded)
+    result = []
+    for (level, want), (_, have) in zip(wanted, found, strict=True):
+        w, h = want.float().flatten(1), have.float().flatten(1)
+        spread = (w - w.mean(1, keepdim=True)).square().mean()  # of the batch: a blank picture has none
+        result.append((level, (h - w).square().mean(1) / (spread + 1e-6)))
+    return result
+
+
+def fidelity_loss(found: Sequence[tuple[str, Tensor]], weights: dict[str, float]) -> Tensor:
+    """Weighted sum over answers of the mean over pictures of the root of each distance.
+
+    The root keeps low qualities, whose errors are ten times as large, from deciding alone.
+    """
+    terms = [weights[level] * (distance + 1e-6).sqrt().mean() for level, distance in found]
+    return torch.stack(terms).sum()
+
+
+def level_weights(shallow: float, deep: float, text: float, progress: float) -> dict[str, float]:
+    """Weights at a share of the schedule: the first fifth has the shallow ones alone (paper: 1 epoch of 5)."""
+    late = 0.0 if progress < 0.2 else 1.0
+    return {"shallow": shallow, "deep": deep * late, "text": text * late}

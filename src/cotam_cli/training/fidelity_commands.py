@@ -1,0 +1,54 @@
+"""The workshop's commands for the decoder's side; parsing and printing only."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cotam_cli.cli.common import one_line_errors
+from cotam_cli.training.adapter import AdapterConfig
+from cotam_cli.training.adapter_loop import AdapterRun, merge, train_fidelity
+from cotam_cli.training.loop import unpack_state
+from cotam_cli.training.options import options_of
+
+EXISTING = click.Path(exists=True, path_type=Path)
+ANY = click.Path(path_type=Path)
+
+
+@click.group()
+def fidelity() -> None:
+    """Train the pixel adapter, or the whole codec, to keep what vision models see."""
+
+
+@fidelity.command("train")
+@click.option("--state", "source", required=True, type=EXISTING, help="The codec's training state.")
+@click.option(
+    "--teacher",
+    "teachers",
+    multiple=True,
+    required=True,
+    help="An open_clip tower (clip:MODEL/WEIGHTS), the ONNX file of a ViT or DINOv2, or a PP-OCR text detector "
+    "(text:FILE.onnx); may be given several times.",
+)
+@options_of(AdapterRun)
+@options_of(AdapterConfig)
+@one_line_errors
+def train(source: Path, teachers: tuple[str, ...], **options: Any) -> None:
+    """Train, or go on with the run in OUT. An adapter that the state carries is where a new run starts."""
+    run = AdapterRun(**{field.name: options[field.name] for field in fields(AdapterRun)})
+    sizes = AdapterConfig(**{field.name: options[field.name] for field in fields(AdapterConfig)})
+    train_fidelity(run, unpack_state(source), list(teachers), sizes, click.echo)
+
+
+@fidelity.command("merge")
+@click.option("--state", "source", required=True, type=EXISTING, help="The codec's training state.")
+@click.argument("run", type=EXISTING)
+@click.argument("out", type=ANY)
+@one_line_errors
+def merge_into(source: Path, run: Path, out: Path) -> None:
+    """Write the codec's state with what RUN has learnt as OUT/state.pt, for `export` and `state`."""
+    merge(unpack_state(source), run, out)
+    click.echo(out / "state.pt")

@@ -1,0 +1,68 @@
+"""Command-line options from the fields of a run's dataclass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+HELP = {
+    "pack": "Folder made by `pack`.",
+    "out": "Folder of the run; an earlier run in it goes on.",
+    "minutes": "Stop after this long.",
+    "steps": "Stop at this step of the run; 0: never.",
+    "batch": "Crops a step.",
+    "crop": "Side of a crop, in pixels; a multiple of 64.",
+    "optimiser": "muon or adamw.",
+    "rate": "AdamW's learning rate.",
+    "muon_rate": "Muon's learning rate.",
+    "warmup": "Steps until the full learning rate.",
+    "decay_steps": "Cool down to zero over this many steps, then stop; 0: never.",
+    "ema": "Decay of the average of the weights.",
+    "clip": "Largest norm of the gradient.",
+    "seed": "Of the pictures, crops and noise.",
+    "device": "cpu, cuda, ...",
+    "threads": "Processor threads.",
+    "save_seconds": "Seconds between savings.",
+    "log_every": "Steps between lines of the log.",
+    "latents": "Latent channels.",
+    "hyper": "Hyper latent channels.",
+    "width": "Channels of the transforms.",
+    "encoder_blocks": "Blocks of the analysis.",
+    "decoder_blocks": "Blocks of the synthesis.",
+    "features": "Channels of the hyperprior.",
+    "context": "Channels of the parameter networks.",
+    "part": "adapter, on a codec that stays as it is, or codec, the whole of it.",
+    "distant": "Share of the steps with crops twice as wide, halved before the teachers look.",
+    "shallow": "Weight of the teachers' shallow answers.",
+    "deep": "Weight of the teachers' deep answers.",
+    "text": "Weight of a text teacher's answer.",
+    "pixels": "Weight of the squared error beside the prior's.",
+    "rate_weight": "Weight of the rate-distortion loss, where the codec is trained.",
+    "decay": "The last share of the steps, in which the rates fall to zero.",
+    "blocks": "Blocks of the adapter.",
+    "hidden": "Channels inside a block.",
+    "kernel": "Side of a block's depthwise kernel.",
+}
+
+
+def options_of(config: type) -> Callable[[F], F]:
+    """One option for each field of a dataclass."""
+
+    def add(function: F) -> F:
+        for field in reversed(fields(config)):
+            function = _option(field)(function)
+        return function
+
+    return add
+
+
+def _option(field: Field[Any]) -> Callable[[F], F]:
+    flag, text = f"--{field.name.replace('_', '-')}", HELP.get(field.name, "")
+    if field.default is MISSING:
+        return click.option(flag, type=click.Path(), required=True, help=text)
+    return click.option(flag, type=type(field.default), default=field.default, show_default=True, help=text)

@@ -1,0 +1,195 @@
+"""The multi-level loss, and the adapter from its first step to a decoded picture."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs PyTorch")
+pytest.importorskip("onnx", reason="the export needs ONNX")
+
+import torch
+
+from cotam_cli import CotamError, api
+from cotam_cli.codec import tiling
+from cotam_cli.codec.decoder import decode_pixels, decode_to_latents
+from cotam_cli.codec.quality import float_planes, undo_gain
+from cotam_cli.guidance.torch_vit import Tower
+from cotam_cli.training import adapter_loop, fidelity
+from cotam_cli.training.adapter import AdapterConfig, adapted
+from cotam_cli.training.adapter_loop import AdapterRun, merge, train_fidelity
+from cotam_cli.training.data import Pack
+from cotam_cli.training.export import export, load_adapter, load_codec
+from cotam_cli.training.fidelity import VitTeacher, distances, fidelity_loss, level_weights, view
+from cotam_cli.training.network import from_unit
+from guidance.making import random_vit
+from training.conftest import draw
+
+SIZES = AdapterConfig(width=16, blocks=1, hidden=16, kernel=5)
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return VitTeacher(Tower(random_vit()), (1,), (2, 3), 8)
+
+
+@pytest.fixture
+def known_teacher(teacher, monkeypatch):
+    monkeypatch.setattr(adapter_loop, "load_teacher", lambda name: teacher)
+
+
+@pytest.fixture
+def options(pack_folder, tmp_path):
+    return {"pack": str(pack_folder), "out": str(tmp_path / "run"), "batch": 2, "crop": 64, "log_every": 1}
+
+
+def learn(options, state, **changes):
+    lines = []
+    result = train_fidelity(AdapterRun(**{**options, **changes}), state, ["teacher"], SIZES, lines.append)
+    return result, [json.loads(line) for line in lines]
+
+
+def test_nothing_lies_between_a_picture_and_itself(teacher):
+    pixels = torch.rand(2, 3, 48, 64)
+    assert [level for level, _ in distances(teacher, pixels, pixels)] == ["shallow", "deep", "deep"]
+    assert all(float(distance.max()) == 0 for _, distance in distances(teacher, pixels, pixels))
+
+
+def test_a_worse_picture_is_further_away_and_the_gradient_leads_back(teacher):
+    torch.manual_seed(3)
+    original, noise = torch.rand(2, 3, 48, 64), torch.randn(2, 3, 48, 64)
+    weights = level_weights(0.1, 1.0, 0.0, 1.0)
+    near = (original + 0.02 * noise).requires_grad_()
+    loss = fidelity_loss(distances(teacher, original, near), weights)
+    assert loss < fidelity_loss(distances(teacher, original, original + 0.2 * noise), weights)
+    loss.backward()
+    step = 1e-3 * near.grad / near.grad.norm()
+    assert fidelity_loss(distances(teacher, original, near.detach() - step), weights) < loss
+
+
+def test_the_first_fifth_is_shallow():
+    assert level_weights(0.1, 1.0, 0.2, 0.19) == {"shallow": 0.1, "deep": 0.0, "text": 0.0}
+    assert level_weights(0.1, 1.0, 0.2, 0.2) == {"shallow": 0.1, "deep": 1.0, "text": 0.2}
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_a_view_is_the_same_region_of_all(scale):
+    x = torch.rand(1, 3, 128, 100)
+    a, b = view(random.Random(1), (x, x + 1), 14, scale)
+    assert a.shape == b.shape and a.shape[2] % 14 == a.shape[3] % 14 == 0
+    assert torch.allclose(a + 1, b, atol=1e-6)
+
+
+def test_an_adapter_learns_what_the_teacher_misses(state, options, known_teacher):
+    result, log = learn(options, state, steps=60, distant=0.0, pixels=0.0, shallow=1.0)
+    assert result["step"] == 60 and result["crops"] == 120
+    share = np.mean([line["0deep1"] for line in log[45:] if "0deep1" in line])
+    assert share < 0.97  # of the prior's error
+    assert log[0]["0deep1"] == pytest.approx(1, abs=1e-3)  # it starts as nothing
+
+
+def test_a_resumed_run_goes_on_as_if_never_stopped(state, options, known_teacher, tmp_path):
+    whole, _ = learn(options, state, steps=6)
+    options = {**options, "out": str(tmp_path / "other")}
+    learn(options, state, steps=6, save_seconds=0.0, minutes=0.01)
+    halves, _ = learn(options, state, steps=6)
+    for name, values in whole["average"].items():
+        assert torch.allclose(values, halves["average"][name], atol=1e-5), name
+
+
+def test_a_run_belongs_to_one_codec(state, options, known_teacher, tmp_path):
+    learn(options, state, steps=1)
+    other = {**state, "step": 5}
+    with pytest.raises(CotamError, match="step 4 of the codec, not 5"):
+        learn(options, other, steps=2)
+    with pytest.raises(CotamError, match="step 4 of the codec, not 5"):
+        merge(other, tmp_path / "run", tmp_path / "merged")
+    with pytest.raises(CotamError, match="another kind of run"):
+        learn(options, state, steps=2, part="codec")
+    with pytest.raises(CotamError, match="neither adapter nor codec"):
+        learn(options, state, part="decoder")
+
+
+def test_what_is_exported_decodes_as_it_was_trained(
+    state, options, known_teacher, tmp_path, pack_folder, use_models, monkeypatch
+):
+    learn(options, state, steps=12, shallow=1.0, pixels=0.0)
+    merge(state, tmp_path / "run", tmp_path / "merged")
+    merged = torch.load(tmp_path / "merged" / "state.pt", weights_only=True)
+    export(merged, Pack(pack_folder), tmp_path / "models", tmp_path / "models.json", 9, "0.0.1")
+    manifest = json.loads((tmp_path / "models" / "ctm-9" / "manifest.json").read_text())
+    assert manifest["adapter"]["teachers"] == ["teacher"] and manifest["adapter"]["crops"] == 24
+    use_models(tmp_path / "models", tmp_path / "models.json")
+
+    data = api.encode(draw(11, (150, 110)), quality=2, guide="none")
+    human, machine = (decode_pixels(data, target=target).astype(int) for target in ("human", "mllm"))
+    assert np.abs(human - machine).max() > 1
+    decoded = decode_to_latents(data)
+    planes = torch.from_numpy(float_planes(decoded.plane)).permute(0, 3, 1, 2)
+    values = undo_gain(decoded.model.gains, decoded.latents.y, decoded.plane)
+    latents = torch.from_numpy(values).permute(2, 0, 1)[None]
+    codec, adapter = load_codec(merged), load_adapter(merged)
+    with torch.no_grad():
+        pictures = adapted(codec.synthesis, adapter, latents, planes[:, :1])
+    for found, picture in zip((human, machine), pictures, strict=True):
+        wanted = (from_unit(picture)[0] * 255).clamp(0, 255).permute(1, 2, 0).numpy()
+        assert np.abs(found - wanted[:110, :150]).max() < 1
+
+    whole = decode_pixels(data)
+    monkeypatch.setattr(tiling.axis_tiles, "__defaults__", (4, tiling.HALO))
+    assert np.abs(decode_pixels(data).astype(int) - whole).max() <= 1
+
+
+def test_the_whole_codec_trained_for_machines(state, options, known_teacher, tmp_path, pack_folder):
+    before = {name: values.clone() for name, values in state["average"].items()}
+    _, log = learn(options, state, steps=4, part="codec")
+    assert all(line["rd"] > 0 for line in log)
+    assert all(torch.equal(before[name], values) for name, values in state["average"].items())
+    merge(state, tmp_path / "run", tmp_path / "merged")
+    merged = torch.load(tmp_path / "merged" / "state.pt", weights_only=True)
+    assert merged["fidelity"]["step"] == 4 and "adapter" not in merged
+    assert not torch.equal(merged["average"]["synthesis.stem.weight"], before["synthesis.stem.weight"])
+    assert load_adapter(merged) is None
+    load_codec(merged)
+
+
+def test_a_text_detector_becomes_a_teacher(tmp_path):
+    pytest.importorskip("onnx2torch", reason="it turns a detector into torch")
+    import onnx
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(1)
+    arrays = {name: rng.uniform(0.5, 1.5, 4).astype(np.float32) for name in ("scale", "shift", "mean", "var")}
+    arrays["kernel"] = rng.standard_normal((4, 3, 3, 3)).astype(np.float32)
+    kernel = numpy_helper.from_array(arrays.pop("kernel"), "kernel")
+    nodes = [
+        helper.make_node("Constant", [], ["kernel"], value=kernel),
+        helper.make_node("Conv", ["x", "kernel"], ["a"], kernel_shape=[3, 3], pads=[1] * 4),
+        helper.make_node("BatchNormalization", ["a", "scale", "shift", "mean", "var"], ["b"]),
+        helper.make_node("Sigmoid", ["b"], ["y"]),
+    ]
+    shape = ["n", 3, "h", "w"]
+    graph = helper.make_graph(
+        nodes,
+        "detector",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )
+    path = tmp_path / "detector.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8), path)
+    pixels = torch.rand(1, 3, 64, 64)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (wanted,) = session.run(None, {"x": ((pixels.flip(1) - 0.5) / 0.5).numpy()})
+    ((level, found),) = fidelity.load_teacher(f"text:{path}")(pixels)
+    assert level == "text" and np.abs(found.numpy() - wanted).max() < 1e-5
+
+
+def test_teachers_that_cannot_be_had(tmp_path):
+    (tmp_path / "text.onnx").write_text("no network")
+    with pytest.raises(CotamError, match="cannot be read as ONNX"):
+        fidelity.load_teacher(str(tmp_path / "text.onnx"))
+    with pytest.raises(CotamError, match=r"onnx2torch|cannot be read as ONNX"):
+        fidelity.load_teacher(f"text:{tmp_path / 'text.onnx'}")
