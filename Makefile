@@ -6,6 +6,8 @@ DATA ?= data
 PACK ?= data/pack
 RUN ?= runs/latest
 GUIDE ?= runs/guide
+JUDGES ?= judges
+SEEN := cotam,cotam:human,jpeg,webp,avif
 TEACHER ?= clip:ViT-B-16/openai
 ARGS ?=
 
@@ -15,7 +17,7 @@ WORKSHOP := .venv-torch
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch lint golden reference train export eval bench bench-report guide ablate clean
+.PHONY: help demo test test-torch lint golden reference train export eval bench bench-report evidence guide ablate clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +46,14 @@ bench: $(VENV)/ready ## Measure speed and memory, then compare codecs
 bench-report: $(VENV)/ready ## Compare codecs on benchmarks/pictures; goes on where it was cut off
 	$(VENV)/bin/cotam bench benchmarks/pictures --force --cache .bench-cache --json benchmarks/report.json \
 	    --plot benchmarks/report.svg --report benchmarks/report.html $(ARGS)
+
+# The names of the contracts in JUDGES are docs/bench.md's; a set of pictures gets the judges that its files allow.
+evidence: $(VENV)/ready ## What vision models still see at equal bytes: DATA's folders class, photo, text; contracts in JUDGES
+	mkdir -p $(RUN)/evidence
+	for set in class photo; do $(VENV)/bin/cotam bench $(DATA)/$$set --force --codecs $(SEEN) $(ARGS) \
+	    --tasks "$$(ls $(JUDGES)/*.json | paste -sd, -)" --json $(RUN)/evidence/$$set.json || exit 1; done
+	$(VENV)/bin/cotam bench $(DATA)/text --force --codecs $(SEEN) $(ARGS) --tasks ocr --json $(RUN)/evidence/text.json
+	$(VENV)/bin/python benchmarks/evidence.py $(RUN)/evidence/*.json | tee $(RUN)/evidence/evidence.md
 
 test-torch: $(WORKSHOP)/ready ## Run the tests beside PyTorch, CompressAI and open_clip, those of the training code too
 	$(WORKSHOP)/bin/pytest $(ARGS)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from cotam_cli.training.network import LEAK, Dense, Synthesis, shuffle_down, shuffle_up
 
 CELL = 8  # pixels of a position, each way
+SCALE = 0.1  # of the residual: at full size, the first steps of training are larger than what is to be mended
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Adapter(nn.Module):
         """features [n, f, h/8, w/8], picture [n, 3, h, w], plane [n, 1, h/16, w/16] -> a residual like picture."""
         t = F.interpolate(plane, scale_factor=2, mode="nearest")
         x = self.stem(torch.cat([features, shuffle_down(picture, CELL), t, t * t], 1))
-        return shuffle_up(self.head(self.blocks(x)), CELL)
+        return SCALE * shuffle_up(self.head(self.blocks(x)), CELL)
 
 
 def adapted(synthesis: Synthesis, adapter: Adapter, latents: Tensor, plane: Tensor) -> tuple[Tensor, Tensor]:

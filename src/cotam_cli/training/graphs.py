@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from cotam_cli.training.adapter import CELL, Adapter, WideBlock
+from cotam_cli.training.adapter import CELL, SCALE, Adapter, WideBlock
 from cotam_cli.training.network import LEAK, PIXEL_SCALE, Block, Codec, Dense
 
 OPSET = 17
@@ -163,4 +163,4 @@ def _residual(g: Graph, adapter: Adapter, features: Value, picture: Value) -> Va
     for block in adapter.blocks:
         assert isinstance(block, WideBlock)
         x = g.block(x, block)
-    return g.up(g.dense(x, adapter.head), CELL)
+    return g.op("Mul", g.up(g.dense(x, adapter.head), CELL), g.scalar(SCALE))
