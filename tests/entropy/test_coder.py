@@ -47,6 +47,7 @@ def test_any_symbols_survive_any_tables(data: st.DataObject) -> None:
     decoder = Decoder(tables, payload)
     for table, symbols in groups:
         assert decoder.group(table, len(symbols)).tolist() == symbols
+    decoder.finish()
 
 
 @settings(max_examples=300, deadline=None)
@@ -65,6 +66,27 @@ def test_any_bytes_give_symbols_or_one_kind_of_error(payload: bytes, table: int,
 def test_a_payload_with_a_zero_at_its_end_is_refused() -> None:
     with pytest.raises(FormatError, match="zero byte"):
         Decoder(load_model().entropy.tables, b"\x01\x00")
+
+
+def test_bytes_behind_the_last_symbol_are_refused() -> None:
+    tables = load_model().entropy.tables
+    encoder = Encoder(tables)
+    encoder.group(40, np.arange(-20, 20, dtype=np.int32))
+    payload = encoder.finish()
+    decoder = Decoder(tables, payload + bytes(8) + b"\x01")
+    decoder.group(40, 40)
+    with pytest.raises(FormatError, match="goes on"):
+        decoder.finish()
+
+
+def test_a_payload_that_cannot_hold_so_many_symbols_is_refused_before_they_are_decoded() -> None:
+    tables = load_model().entropy.tables
+    decoder = Decoder(tables, b"\x01" * 20)
+    decoder.expect([(30, int((8 * 20 + 512) / tables.least[30]))])
+    with pytest.raises(FormatError, match="too few"):
+        decoder.expect([(30, 1)])
+    with pytest.raises(FormatError, match="too few"):
+        Decoder(tables, b"").expect([(1, 2**62), (2, 1)])
 
 
 def test_the_cost_is_the_entropy_of_the_tables() -> None:

@@ -8,6 +8,7 @@ terms of bits.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import constriction
@@ -20,6 +21,7 @@ PRECISION = 16  # bits of a table's frequencies
 CODER_PRECISION = 24  # bits of constriction's probabilities
 PREFIXES = 17  # Exp-Golomb prefixes 0..16: any int16 outside a table fits
 MIN_SYMBOL, MAX_SYMBOL = -32768, 32767
+SLACK = 512  # bits that symbols may carry beyond their payload: zero bytes at its end were dropped
 
 Ints = NDArray[np.int32]
 
@@ -45,10 +47,13 @@ class Tables:
     reach: NDArray[np.int64]  # [tables]: table k codes -reach[k]..reach[k], then escape
     frequencies: tuple[NDArray[np.int64], ...]  # each [2 * reach + 2], sum 65536, all >= 1
     prefix: NDArray[np.int64]  # [17], sum 65536
+    least: tuple[float, ...] = field(init=False, repr=False)  # bits of the likeliest symbol of each table
     models: tuple[constriction.stream.model.Categorical, ...] = field(init=False, repr=False)
     prefix_model: constriction.stream.model.Categorical = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        least = tuple(PRECISION - float(np.log2(f.max())) for f in self.frequencies)
+        object.__setattr__(self, "least", least)
         object.__setattr__(self, "models", tuple(exact_model(f) for f in self.frequencies))
         object.__setattr__(self, "prefix_model", exact_model(self.prefix))
 
@@ -97,6 +102,16 @@ class Decoder:
         self.tables = tables
         words = np.frombuffer(payload + b"\0" * (-len(payload) % 4), dtype=">u4").astype(np.uint32)
         self.coder = constriction.stream.queue.RangeDecoder(words)
+        self.left = 8.0 * len(payload) + SLACK
+
+    def expect(self, counts: Iterable[tuple[int, int]]) -> None:
+        """To be called with (table, count) of groups to come. Raises FormatError when the payload is too short for
+        them, were each symbol the likeliest: a few bytes cannot claim the time and memory of a large picture."""
+        self.left -= sum(count * self.tables.least[table] for table, count in counts)
+        if self.left < 0:
+            raise FormatError(
+                "the coded latents are too few for the picture's size; the file is damaged, fetch it again"
+            )
 
     def group(self, table: int, count: int) -> Ints:
         """int32 [count] symbols of one table. Raises FormatError when the payload holds no such symbols."""
@@ -107,6 +122,11 @@ class Decoder:
         if outside.any():
             symbols[outside] = self._escapes(int(outside.sum()), reach)
         return symbols
+
+    def finish(self) -> None:
+        """To be called after the last symbol. Raises FormatError when the payload holds more than the symbols."""
+        if not self.coder.maybe_exhausted():
+            raise FormatError("a latents chunk goes on behind its last latent; the file is damaged")
 
     def _escapes(self, count: int, reach: int) -> Ints:
         prefix = self._decode(self.tables.prefix_model, count)

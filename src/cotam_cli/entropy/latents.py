@@ -108,10 +108,15 @@ def decode_latents(
     coders = Decoder(model.tables, z_payload), Decoder(model.tables, y_payload)
 
     def exchange(index: NDArray[np.uint8], _mean: Ints | None, turn: int) -> Ints:
+        coder = coders[turn > 0]
+        counts = np.bincount(index, minlength=SCALES).tolist()
+        coder.expect((k - 1, count) for k, count in enumerate(counts) if k != SKIP)
         groups = _Groups(index)
         ordered = np.zeros(index.size, np.int32)
         for table, part in groups.parts:
-            ordered[part] = coders[turn > 0].group(table - 1, part.stop - part.start)
+            ordered[part] = coder.group(table - 1, part.stop - part.start)
+        if turn in (0, GROUPS):
+            coder.finish()
         symbols = np.empty_like(ordered)
         symbols[groups.order] = ordered
         return symbols
@@ -173,8 +178,8 @@ def _walk(
     rows, columns = plane.shape
     t = t_of_quality(plane)
     z_shape = (*hyper_grid(rows, columns), model.hyper)
-    z_sums = np.broadcast_to(model.z_curve(t_of_quality(np.array(quality, np.int64))), z_shape)
-    z = exchange(_to_index(z_sums).ravel(), None, 0).reshape(z_shape)
+    z_index = _to_index(model.z_curve(t_of_quality(np.array(quality, np.int64))))
+    z = exchange(np.broadcast_to(z_index, z_shape).ravel(), None, 0).reshape(z_shape)
     crc = _crc(z, crc)
     if features is None:
         features = hyper_features(model, z)

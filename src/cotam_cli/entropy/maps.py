@@ -51,6 +51,8 @@ def decode_map(payload: bytes, rows: int, columns: int, count: int) -> Levels:
                 row[where] = chosen
                 counts[context] += np.bincount(chosen, minlength=count)
         above = row.astype(np.int64)
+    if not coder.maybe_exhausted():
+        raise FormatError("the map chunk goes on behind its last cell; the file is damaged")
     return levels
 
 
