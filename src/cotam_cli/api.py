@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
 
 from cotam_cli.bitstream import (
+    HEADER_SIZE,
     MAX_PIXELS,
     ORIGINAL_SIZE,
     Chunk,
@@ -17,6 +18,7 @@ from cotam_cli.bitstream import (
     Container,
     original_size_chunk,
     parse,
+    parse_header,
 )
 from cotam_cli.errors import CotamError, GuideError
 from cotam_cli.guidance.options import DEFAULTS, GuideOptions
@@ -40,6 +42,7 @@ __all__ = [
     "encode",
     "encode_parts",
     "info",
+    "open_file",
     "read_file",
 ]
 
@@ -202,7 +205,7 @@ def decode(
     """
     from cotam_cli.codec.decoder import decode_frames as decode_all
 
-    container = parse(_bytes(data), max_pixels=max_pixels)
+    container = parse(_bytes(data, max_pixels), max_pixels=max_pixels)
     return _image(next(decode_all(container, target=target, first=True)), container)
 
 
@@ -219,14 +222,14 @@ def decode_frames(
     """
     from cotam_cli.codec.decoder import decode_frames as decode_all
 
-    container = parse(_bytes(data), max_pixels=max_pixels)
+    container = parse(_bytes(data, max_pixels), max_pixels=max_pixels)
     for frame in decode_all(container, target=target):
         yield _image(frame, container), frame.duration_ms
 
 
 def info(data: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS) -> FileInfo:
     """Read and check a .ctm file's header and chunks; no model is loaded. Raises CotamError as `decode`."""
-    raw = _bytes(data)
+    raw = _bytes(data, max_pixels)
     container = parse(raw, max_pixels=max_pixels)
     header = container.header
     chunks: dict[str, int] = {}
@@ -253,22 +256,39 @@ def info(data: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS) 
     )
 
 
-def _bytes(data: str | os.PathLike[str] | bytes) -> bytes:
+def _bytes(data: str | os.PathLike[str] | bytes, max_pixels: int) -> bytes:
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
-    return read_file(data)
+    with open_file(data) as file:
+        head = file.read(HEADER_SIZE)
+        parse_header(head, max_pixels=max_pixels)  # what is no .ctm is not read to its end
+        return head + file.read()
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
-    """A file's bytes; CotamError with the cure when it cannot be read."""
+    """A file's bytes; CotamError with the cure when it cannot be read, or changed meanwhile."""
+    with open_file(path) as file:
+        return file.read()
+
+
+@contextmanager
+def open_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file to read from. What cannot be read, or is written to in the meantime, raises CotamError with the cure."""
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as file:
+            before = os.fstat(file.fileno())
+            yield file
+            after = os.fstat(file.fileno())
     except FileNotFoundError as error:
         raise CotamError(f"{path} does not exist; check the path") from error
     except IsADirectoryError as error:
         raise CotamError(f"{path} is a folder; give a file") from error
     except OSError as error:
         raise CotamError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+    except ValueError as error:  # a NUL in the name
+        raise CotamError(f"{str(path)!r} cannot be read ({error}); check the path") from error
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise CotamError(f"{path} changed while it was read; try again once it is whole")
 
 
 def _frames(image: Source, wishes: Wishes, name: str | None) -> Iterator[tuple[Picture, int | None]]:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import cotam_cli
+from cotam_cli.api import open_file
 from cotam_cli.cli import main
-from cotam_cli.cli.streams import split
+from cotam_cli.cli.streams import split, split_ctm
 
 PHOTO = Path(__file__).parents[2] / "examples" / "kodim23.png"
 SMALL = Image.open(PHOTO).convert("RGB").crop((300, 100, 348, 132))
@@ -196,3 +197,46 @@ def test_a_long_animation_is_a_stream_that_plays_as_one(tmp_path: Path) -> None:
     assert run("decode", tmp_path / "a.ctm", "-o", tmp_path / "b.npy").exit_code == 0
     assert np.load(tmp_path / "b.npy").shape == (52, 24, 32, 3)
     assert run("info", tmp_path / "a.ctm").stdout.count("quality") == 2
+
+
+class Counted(io.RawIOBase):
+    """An endless stream that counts what was read of it."""
+
+    def __init__(self, start: bytes) -> None:
+        self.start, self.given = start, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        piece = (self.start + bytes(size))[self.given : self.given + size] if self.given == 0 else bytes(size)
+        self.given += len(piece)
+        return piece
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (b"", "not a .ctm"),
+        (KINDS[0], "PNG"),
+        (KINDS[7][:4], "version 0"),
+        (KINDS[7], "goes on after its end"),
+    ],
+)
+def test_what_is_no_ctm_is_not_read_to_its_end(start: bytes, message: str) -> None:
+    stream = Counted(start)
+    with pytest.raises(cotam_cli.CotamError, match=message):
+        list(split_ctm(stream))
+    assert stream.given < 1 << 20
+
+
+def test_a_ctm_cut_off_is_given_to_its_reader() -> None:
+    assert list(split_ctm(io.BytesIO(KINDS[7] + KINDS[7][:40]))) == [KINDS[7], KINDS[7][:40]]
+
+
+def test_a_file_that_grows_while_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.ctm"
+    path.write_bytes(KINDS[7])
+    with pytest.raises(cotam_cli.CotamError, match="changed while it was read"), open_file(path) as file:
+        file.read(30)
+        path.write_bytes(KINDS[7] + b"more")

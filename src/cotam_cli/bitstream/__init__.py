@@ -11,12 +11,22 @@ from cotam_cli.bitstream.chunks import (
     pack,
     parse,
 )
-from cotam_cli.bitstream.header import HEADER_SIZE, MAX_PIXELS, Header, pack_header, parse_header
+from cotam_cli.bitstream.header import (
+    HEADER_SIZE,
+    MAGIC,
+    MAX_PIXELS,
+    VERSION,
+    Header,
+    pack_header,
+    parse_header,
+)
 
 __all__ = [
     "HEADER_SIZE",
+    "MAGIC",
     "MAX_PIXELS",
     "ORIGINAL_SIZE",
+    "VERSION",
     "Chunk",
     "ChunkType",
     "Container",

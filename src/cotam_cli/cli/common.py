@@ -7,12 +7,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import click
 
-from cotam_cli.api import read_file
+from cotam_cli.api import open_file, read_file
 from cotam_cli.errors import CotamError
 from cotam_cli.images.writing import write_atomic
 
@@ -63,6 +63,18 @@ def read_input(path: str) -> bytes:
         return read_file(path)
     check_stdin()
     return sys.stdin.buffer.read()
+
+
+def ctm_files(path: str) -> Iterator[bytes]:
+    """The .ctm files in a file, or in stdin for `-`, as they arrive. Raises FormatError for what is none."""
+    from cotam_cli.cli.streams import split_ctm
+
+    if path == "-":
+        check_stdin()
+        yield from split_ctm(sys.stdin.buffer)
+    else:
+        with open_file(path) as file:
+            yield from split_ctm(file)
 
 
 def check_stdin() -> None:

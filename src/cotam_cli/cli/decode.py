@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,15 +18,14 @@ from cotam_cli.cli.batch import Job, Result, attempt, is_batch, plan, run
 from cotam_cli.cli.common import (
     batch_options,
     check_output,
-    check_stdin,
     cores,
+    ctm_files,
     one_line_errors,
-    read_input,
     say,
     write_output,
 )
 from cotam_cli.cli.values import Colour, Sides, is_numbered, numbered
-from cotam_cli.errors import CotamError
+from cotam_cli.errors import CotamError, FormatError
 
 if TYPE_CHECKING:
     from cotam_cli.images import Output
@@ -125,17 +123,19 @@ def decode_one(settings: Settings, job: Job) -> Result:
 
 
 def _decode(settings: Settings, job: Job) -> Result:
+    from cotam_cli.cli.streams import split_ctm
+
     if os.path.exists(job.output):
         if settings.skip_existing:
             return Result(job, "skipped")
         check_output(job.output, settings.force)
-    raw = job.read()
     began = time.perf_counter()
-    containers = _parse_all(io.BytesIO(raw))
+    files = list(ctm_files(job.source) if job.data is None else split_ctm(io.BytesIO(job.data)))
+    containers = [parse(each) for each in files]
     data = _one_file(containers, job.output, settings)
     os.makedirs(os.path.dirname(job.output) or ".", exist_ok=True)
     write_output(job.output, data)
-    return Result(job, "done", _facts(containers, data, began), "", len(raw), len(data))
+    return Result(job, "done", _facts(containers, data, began), "", sum(map(len, files)), len(data))
 
 
 def _facts(containers: list[Container], data: bytes, began: float) -> dict[str, object]:
@@ -153,12 +153,6 @@ def _facts(containers: list[Container], data: bytes, began: float) -> dict[str, 
         "ms": round(1000 * (time.perf_counter() - began)),
         "sha256": hashlib.sha256(data).hexdigest(),
     }
-
-
-def _parse_all(file: io.BytesIO) -> list[Container]:
-    from cotam_cli.cli.streams import split
-
-    return [parse(data) for data in split(file)]
 
 
 def _one_file(containers: list[Container], output: str, settings: Settings) -> bytes:
@@ -207,7 +201,11 @@ def _one(source: str, output: str, settings: Settings, as_json: bool, verbose: b
     folder = os.path.dirname(output)
     if folder and not os.path.isdir(folder):
         raise CotamError(f"{output}: cannot be written: the folder does not exist; make it first")
-    job = Job(name, output, read_input(source))
+    try:
+        data = b"".join(ctm_files(source))
+    except FormatError as error:
+        raise CotamError(f"{name}: {error}") from error
+    job = Job(name, output, data)
     result = decode_one(Settings(**(vars(settings) | {"force": True})), job)
     if as_json:
         import json
@@ -223,13 +221,7 @@ def _one(source: str, output: str, settings: Settings, as_json: bool, verbose: b
 
 def _containers(source: str) -> Iterator[Container]:
     """The .ctm files of one input, as they arrive."""
-    from cotam_cli.cli.streams import split
-
-    if source == "-":
-        check_stdin()
-        yield from map(parse, split(sys.stdin.buffer))
-    else:
-        yield from _parse_all(io.BytesIO(read_input(source)))
+    yield from map(parse, ctm_files(source))
 
 
 def _numbered(source: str, output: str, settings: Settings) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from cotam_cli.cli.common import one_line_errors, read_input
+from cotam_cli.cli.common import ctm_files, one_line_errors
 
 if TYPE_CHECKING:
     from cotam_cli.api import FileInfo
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
 def command(source: str, as_json: bool) -> None:
     """Show what the .ctm FILE (or - for stdin) says of itself; no network is loaded."""
     from cotam_cli.api import info
-    from cotam_cli.cli.streams import split
 
-    for data in split(io.BytesIO(read_input(source))):
+    for data in ctm_files(source):
         facts = info(data)
         if as_json:
             click.echo(json.dumps(asdict(facts)))

@@ -9,6 +9,9 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from cotam_cli.bitstream import HEADER_SIZE, MAGIC, VERSION, parse_header
+from cotam_cli.errors import FormatError
+
 STEP = 1 << 20
 _SPACE = rb"(?:\s|#[^\n]*\n)+"
 _NETPBM = re.compile(rb"P([56])" + 3 * (_SPACE + rb"(\d+)") + rb"\s")
@@ -87,6 +90,25 @@ def split(file: BinaryIO) -> Iterator[bytes]:
             yield reader.rest()
 
 
+def split_ctm(file: BinaryIO) -> Iterator[bytes]:
+    """The .ctm files of a stream, as they arrive; an empty stream gives one empty file.
+
+    Raises FormatError for what does not start as a .ctm file, from its first bytes: it is not read to its end. A
+    file that is cut off is given as it is, for its reader to say so.
+    """
+    reader = _Reader(file)
+    more = True
+    while more:
+        parse_header(reader.peek(HEADER_SIZE))
+        if not _pass_ctm(reader):
+            yield reader.rest()
+            return
+        more = reader.fill(1)
+        if more and reader.peek(4) != MAGIC:
+            raise FormatError("the file goes on after its end, not with another .ctm; cut the rest off")
+        yield reader.take()
+
+
 def _pass_one(reader: _Reader) -> bool:
     """Go to the end of one picture; False if that cannot be known."""
     start = reader.peek(8)
@@ -104,10 +126,9 @@ def _pass_one(reader: _Reader) -> bool:
 
 
 def _pass_ctm(reader: _Reader) -> bool:
-    head = reader.peek(25)
-    if len(head) < 25 or head[4] != 1:
+    head = reader.peek(HEADER_SIZE)
+    if not reader.skip(HEADER_SIZE) or head[4] != VERSION:
         return False
-    reader.skip(25)
     for _ in range(head[16]):
         length = 0
         reader.skip(1)
