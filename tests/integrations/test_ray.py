@@ -122,7 +122,7 @@ def test_a_dead_worker_is_survived(pictures: Path, tmp_path: Path) -> None:
 
         rows = (
             ray.data.read_binary_files(sys.argv[1])
-            .map_batches(Mortal, batch_size=4, num_cpus=1, concurrency=1)
+            .map_batches(Mortal, batch_size=4, num_cpus=1, compute=ray.data.ActorPoolStrategy(size=1))
             .take_all()
         )
         print(len(rows), sum(bool(row["ctm"]) for row in rows))

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -157,8 +157,13 @@ class Running:
     def workers(self) -> list[int]:
         """Process ids of the decoding workers."""
         folder = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        children = [int(child) for child in folder.read_text().split()]
-        return [c for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
+        return [int(child) for child in folder.read_text().split() if b"spawn_main" in _command(child)]
+
+    def kill_workers(self) -> None:
+        """Those that are there at this moment."""
+        for worker in self.workers():
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:
@@ -166,6 +171,13 @@ class Running:
         code = self.process.wait(60)
         self.reader.join(10)
         return code
+
+
+def _command(process: str) -> bytes:
+    """Its command line; nothing once it has ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    return b""
 
 
 def data_url(data: bytes, mime: str = "image/x-ctm") -> str:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,8 +17,11 @@ pytest.importorskip("uvicorn", reason="needs the extra gateway")
 pytest.importorskip("httpx2", reason="needs the extra gateway")
 
 import httpx2
+import numpy as np
 
-from .rig import Running, Upstream, chat, wait_until
+import cotam_cli
+
+from .rig import Running, Upstream, chat, data_url, wait_until
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
 
@@ -81,6 +85,43 @@ def test_a_dead_worker_is_replaced(own: Running, ctm_url: str) -> None:
     assert wait_until(lambda: worker not in own.workers())
     assert own.post("/v1/chat/completions", chat(ctm_url)).status_code == 200
     assert own.workers() != [worker]
+
+
+@LINUX
+@pytest.mark.parametrize("route", ["chat/completions", "messages"])
+def test_workers_that_die_twice_are_503(own: Running, upstream: Upstream, ctm_url: str, route: str) -> None:
+    """In the shape of the API, with word to come again; the gateway lives on and makes new workers."""
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(own.post, f"/v1/{route}", chat(ctm_url))
+        while not job.done():
+            own.kill_workers()
+            time.sleep(0.02)
+    answer = job.result()
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    error = answer.json()["error"]
+    assert "the decoder failed; try again" in error["message"]
+    assert error["type"] == ("overloaded_error" if route == "messages" else "server_error")
+    assert upstream.arrived == []
+    assert (
+        'cotam_gateway_refusals_total{code="decoder_down"} 1.0' in own.client.get(own.url + "/metrics").text
+    )
+    assert own.post(f"/v1/{route}", chat(ctm_url)).status_code == 200
+    assert not any("Traceback" in line for line in own.lines)
+
+
+@LINUX
+def test_a_worker_that_dies_in_the_middle_is_replaced(own: Running, upstream: Upstream) -> None:
+    """The picture gets its second try, and the client notices nothing but the time."""
+    large = data_url(cotam_cli.encode(np.zeros((1200, 1600, 3), np.uint8), quality=2))
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(own.post, "/v1/chat/completions", chat(large))
+        assert wait_until(
+            lambda: "cotam_gateway_pictures_in_flight 1.0" in own.client.get(own.url + "/metrics").text
+        )
+        own.kill_workers()
+    assert job.result().status_code == 200
+    assert len(upstream.arrived) == 1
 
 
 @LINUX
