@@ -238,22 +238,19 @@ def read_quality(header: Header, payload: bytes | None, rows: int, columns: int)
         return np.full((rows, columns), header.quality, np.int64)
     levels, cell = header.guidance & 15, 8 << (header.guidance >> 4)
     decoder, width = RangeDecoder(payload), -(-header.width // cell)
-    counts = [[4 if level == context else 1 for level in range(levels)] for context in range(levels + 1)]
-    above, cells = [levels] * width, []
-    for _ in range(-(-header.height // cell)):
-        row = [0] * width
-        for context, n in enumerate(counts):
-            places = [place for place in range(width) if above[place] == context]
-            f = [1 + count * (65536 - levels) // sum(n) for count in n]
-            f[n.index(max(n))] += 65536 - sum(f)
-            cumulative = cumulate(np.array(f))
-            for place in places:
-                row[place] = decoder.symbol(cumulative)
-            for place in places:
-                n[row[place]] += 1
-        cells.append(row)
-        above = row
-    level = np.array(cells)[np.ix_(16 * np.arange(rows) // cell, 16 * np.arange(columns) // cell)]
+    counts, cells = {}, np.zeros((-(-header.height // cell), width), np.int64)
+    for row, column in np.ndindex(cells.shape):
+        above = int(cells[row - 1, column]) if row else None
+        left = int(cells[row, column - 1]) if column else levels // 2 if above is None else above
+        context = left, left if above is None else above
+        outside = [max(min(context) - level, level - max(context), 0) for level in range(levels)]
+        n = counts.setdefault(context, [(32, 4, 1)[min(steps, 2)] for steps in outside])
+        f = [1 + count * (65536 - levels) // sum(n) for count in n]
+        f[n.index(max(n))] += 65536 - sum(f)
+        found = decoder.symbol(cumulate(np.array(f)))
+        cells[row, column] = found
+        n[found] += 4
+    level = cells[np.ix_(16 * np.arange(rows) // cell, 16 * np.arange(columns) // cell)]
     return np.clip(header.quality + header.strength * 64 * (2 * level - (levels - 1)), 4096, 32768)
 
 

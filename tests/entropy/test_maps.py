@@ -18,13 +18,13 @@ def test_any_map_survives(rows: int, columns: int, count: int, seed: int) -> Non
 
 
 def test_the_cost_of_a_map() -> None:
-    """A region of interest in 16 x 24 cells costs under 1 bit a cell; noise little more than log2(3)."""
+    """A region of interest in 16 x 24 cells costs under 0.3 bits a cell; noise little more than log2(3)."""
     levels = np.ones((16, 24), np.uint8)
     levels[4:10, 6:18] = 2
     levels[12:] = 0
-    assert len(encode_map(levels, 3)) <= levels.size / 8
+    assert len(encode_map(levels, 3)) <= 0.3 * levels.size / 8
     noise = np.random.default_rng(1).integers(0, 3, (16, 24), dtype=np.uint8)
-    assert len(encode_map(noise, 3)) <= 1.06 * noise.size * np.log2(3) / 8
+    assert len(encode_map(noise, 3)) <= 1.12 * noise.size * np.log2(3) / 8
 
 
 @settings(max_examples=150, deadline=None)
