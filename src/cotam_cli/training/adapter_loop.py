@@ -60,6 +60,7 @@ class AdapterRun:
     deep: float = DEEP
     text: float = 0.2
     pixels: float = 0.3  # weight of the squared error beside the prior's
+    similarity: float = 0.0  # share of structural distance in the codec's own distortion
     rate_weight: float = 1.0  # of the rate-distortion loss, where the codec itself is trained
     rate: float = 1e-3
     muon_rate: float = 0.01
@@ -166,7 +167,11 @@ class Fidelity:
             prior, found = adapted(self.codec.synthesis, self.trained, latents, plane)
             return from_unit(found), from_unit(prior), torch.zeros(())
         output: Output = self.codec(pixels, plane, base)
-        return output.pixels, output.pixels.detach(), rate_distortion(output, pixels, plane)
+        return (
+            output.pixels,
+            output.pixels.detach(),
+            rate_distortion(output, pixels, plane, self.run.similarity),
+        )
 
     def advance(self, pack: Pack, teachers: list[Teacher]) -> dict[str, float]:
         """One step; its pictures depend on its number alone, so that a resumed run goes on as it was."""

@@ -46,6 +46,7 @@ class TrainConfig:
     rate: float = 1e-3  # AdamW's learning rate
     muon_rate: float = 0.01
     warmup: int = 300
+    similarity: float = 0.0  # share of structural distance in the distortion
     decay_steps: int = 0  # > 0: cool down linearly to zero over this many steps, then stop
     ema: float = 0.999
     clip: float = 1.0
@@ -208,7 +209,7 @@ class Run:
     def train_step(self, pixels: Tensor, plane: Tensor, base: Tensor) -> dict[str, float]:
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             output = self.codec(pixels, plane, base)
-        loss = rate_distortion(output, pixels, plane)
+        loss = rate_distortion(output, pixels, plane, self.config.similarity)
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()

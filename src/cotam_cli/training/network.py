@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cotam_cli.training.similarity import EQUAL, structural_distance
+
 PIXEL_SCALE = 4.0  # pixels 0..1 become -2..2: gated and residual blocks diverge on 0..255
 BLOCK = 16  # pixels per latent position, each way
 PASSES = 4  # of the context
@@ -352,14 +354,19 @@ class Codec(nn.Module):
         return Output(from_unit(self.synthesis(latents, plane)), y_bits, z_share)
 
 
-def rate_distortion(output: Output, pixels: Tensor, plane: Tensor) -> Tensor:
+def rate_distortion(output: Output, pixels: Tensor, plane: Tensor, similarity: float = 0.0) -> Tensor:
     """Mean over latent positions of (lambda * 255^2 * MSE + bpp) / sqrt(lambda / lambda at the middle).
+
+    `similarity` is the share of the distortion that structural distance takes over from squared error.
 
     The division keeps any one quality from dominating: rate and weighted distortion both grow about as
     sqrt(lambda).
     """
     squared = (output.pixels - pixels).square().mean(1, keepdim=True) * (255.0**2)
     distortion = F.avg_pool2d(squared, BLOCK)
+    if similarity:
+        structure = EQUAL * structural_distance(output.pixels, pixels, BLOCK)
+        distortion = (1 - similarity) * distortion + similarity * structure
     weight = torch.exp(-0.5 * (log_lambda(plane) - log_lambda(torch.zeros(()))))
     bpp = (output.y_bits + output.z_bits) / BLOCK**2
     return (weight * (torch.exp(log_lambda(plane)) * distortion + bpp)).mean()

@@ -21,6 +21,7 @@ HELP = {
     "rate": "AdamW's learning rate.",
     "muon_rate": "Muon's learning rate.",
     "warmup": "Steps until the full learning rate.",
+    "similarity": "Share of structural distance (MS-SSIM) in the distortion, 0 to 1.",
     "decay_steps": "Cool down to zero over this many steps, then stop; 0: never.",
     "ema": "Decay of the average of the weights.",
     "clip": "Largest norm of the gradient.",
