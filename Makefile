@@ -9,15 +9,18 @@ GUIDE ?= runs/guide
 JUDGES ?= judges
 SEEN := cotam,cotam:human,jpeg,webp,avif
 TEACHER ?= clip:ViT-B-16/openai
+FUZZ_SECONDS ?= 600
 ARGS ?=
 
 VENV := .venv
 DEMO := .venv-demo
 WORKSHOP := .venv-torch
+FUZZ := .venv-fuzz
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch lint golden reference train export eval bench bench-report evidence guide ablate clean
+.PHONY: help demo test test-torch lint attacks fuzz golden reference train export eval bench bench-report evidence guide
+.PHONY: ablate clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +35,15 @@ lint: $(VENV)/ready ## Check style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+attacks: $(VENV)/ready ## Try every known way to abuse the format, each with time and memory
+	$(VENV)/bin/python attacks/run.py $(ARGS)
+
+fuzz: $(FUZZ)/ready ## Fuzz header, map, entropy decoding and the whole decoder for FUZZ_SECONDS in all
+	for target in header map entropy decode; do \
+	    OPENBLAS_NUM_THREADS=1 COTAM_THREADS=1 $(FUZZ)/bin/python fuzz/fuzz.py $$target .fuzz/$$target \
+	        -max_total_time=$$(($(FUZZ_SECONDS) / 4)) -timeout=20 -rss_limit_mb=1024 -max_len=4096 \
+	        -artifact_prefix=.fuzz/$$target- -print_final_stats=1 || exit 1; done
 
 golden: $(VENV)/ready ## Write the golden files anew, after a new model or a deliberate change of coded bytes
 	$(VENV)/bin/python tests/make_golden.py
@@ -77,7 +89,7 @@ ablate: $(WORKSHOP)/ready ## Measure maps against none on DATA at equal bytes (A
 	$(WORKSHOP)/bin/python -m cotam_cli.training guide ablate --data $(DATA) --out $(GUIDE)/ablation $(ARGS)
 
 clean: ## Remove the virtual environments and what was built
-	rm -rf $(VENV) $(DEMO) $(WORKSHOP) .bench-cache demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) $(WORKSHOP) $(FUZZ) .fuzz .bench-cache demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -98,4 +110,11 @@ $(WORKSHOP)/ready: pyproject.toml
 	$(WORKSHOP)/bin/python $(PIP) --upgrade "pip>=25.1"
 	$(WORKSHOP)/bin/python $(PIP) $(TORCH)
 	$(WORKSHOP)/bin/python $(PIP) --editable ".[bench,gateway,torch]" --group dev
+	touch $@
+
+# atheris has wheels for x86-64 Linux, Python 3.11 to 3.13.
+$(FUZZ)/ready: pyproject.toml
+	$(PYTHON) -m venv $(FUZZ)
+	$(FUZZ)/bin/python $(PIP) --upgrade "pip>=25.1"
+	$(FUZZ)/bin/python $(PIP) atheris --editable .
 	touch $@

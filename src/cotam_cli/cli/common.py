@@ -30,7 +30,25 @@ def fail(message: str) -> NoReturn:
 
 def say(message: str) -> None:
     """One line of status text on stderr."""
-    click.echo(f"cotam: {' '.join(message.split())}", err=True)
+    tell(f"cotam: {' '.join(message.split())}")
+
+
+def tell(text: str) -> None:
+    """A line on stderr; what would steer the terminal (file names may hold anything) is spelled out."""
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    click.echo(safe, err=True)
+
+
+def tell_json(row: dict[str, object]) -> None:
+    """A JSON object in a line on stdout; escapes stand for all beyond ASCII only where a name is no text."""
+    import json
+
+    try:
+        text = json.dumps(row, ensure_ascii=False)
+        text.encode()
+    except UnicodeEncodeError:
+        text = json.dumps(row)
+    click.echo(text)
 
 
 def one_line_errors(function: Callable[P, None]) -> Callable[P, None]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from cotam_cli.bitstream import Container, parse
+from cotam_cli.bitstream import MAX_PIXELS, Container, parse
 from cotam_cli.cli.batch import Job, Result, attempt, is_batch, plan, run
 from cotam_cli.cli.common import (
     batch_options,
@@ -22,6 +22,8 @@ from cotam_cli.cli.common import (
     ctm_files,
     one_line_errors,
     say,
+    tell,
+    tell_json,
     write_output,
 )
 from cotam_cli.cli.values import Colour, Sides, is_numbered, numbered
@@ -42,6 +44,7 @@ class Settings:
     target: Literal["mllm", "human"]
     size: tuple[int, int] | None
     background: tuple[int, int, int]
+    max_pixels: int
     force: bool = False
     skip_existing: bool = False
 
@@ -73,6 +76,14 @@ class Settings:
     show_default=True,
     help="Behind transparent parts, in formats without transparency.",
 )
+@click.option(
+    "--max-pixels",
+    metavar="N",
+    type=click.IntRange(1, 65535**2),
+    default=MAX_PIXELS,
+    show_default=True,
+    help="Refuse larger pictures: what decoding costs goes by their pixels.",
+)
 @batch_options
 @one_line_errors
 def command(
@@ -82,6 +93,7 @@ def command(
     target: Literal["mllm", "human"],
     size: tuple[int, int] | None,
     background: tuple[int, int, int],
+    max_pixels: int,
     files_from: str | None,
     recursive: bool,
     jobs: int | None,
@@ -99,7 +111,7 @@ def command(
         raise click.UsageError("Missing argument 'IN...'.")
     if as_json and output == "-":
         raise click.UsageError("stdout takes the picture or --json, not both")
-    settings = Settings(kind, target, size, background, force, skip_existing)
+    settings = Settings(kind, target, size, background, max_pixels, force, skip_existing)
     if not is_batch(sources, output, files_from):
         _one(sources[0], output, settings, as_json, verbose)
         return
@@ -131,7 +143,7 @@ def _decode(settings: Settings, job: Job) -> Result:
         check_output(job.output, settings.force)
     began = time.perf_counter()
     files = list(ctm_files(job.source) if job.data is None else split_ctm(io.BytesIO(job.data)))
-    containers = [parse(each) for each in files]
+    containers = [parse(each, max_pixels=settings.max_pixels) for each in files]
     data = _one_file(containers, job.output, settings)
     os.makedirs(os.path.dirname(job.output) or ".", exist_ok=True)
     write_output(job.output, data)
@@ -208,20 +220,19 @@ def _one(source: str, output: str, settings: Settings, as_json: bool, verbose: b
     job = Job(name, output, data)
     result = decode_one(Settings(**(vars(settings) | {"force": True})), job)
     if as_json:
-        import json
-
-        click.echo(json.dumps(result.as_json(), ensure_ascii=False))
+        tell_json(result.as_json())
     if result.status == "failed":
         raise CotamError(result.error)
     if verbose:
         from cotam_cli.cli.reporting import line
 
-        click.echo(line(result), err=True)
+        tell(line(result))
 
 
-def _containers(source: str) -> Iterator[Container]:
+def _containers(source: str, settings: Settings) -> Iterator[Container]:
     """The .ctm files of one input, as they arrive."""
-    yield from map(parse, ctm_files(source))
+    for data in ctm_files(source):
+        yield parse(data, max_pixels=settings.max_pixels)
 
 
 def _numbered(source: str, output: str, settings: Settings) -> None:
@@ -230,7 +241,7 @@ def _numbered(source: str, output: str, settings: Settings) -> None:
     from cotam_cli.images import encode_picture, format_for
 
     kind, number = format_for(output, settings.kind), 0
-    for container in _containers(source):
+    for container in _containers(source, settings):
         done = [
             encode_picture(
                 frame.pixels,
@@ -255,7 +266,7 @@ def _to_stdout(source: str, settings: Settings, verbose: bool) -> None:
     from cotam_cli.images.formats import holds_frames
 
     kind = format_for("-", settings.kind)
-    for number, container in enumerate(_containers(source), 1):
+    for number, container in enumerate(_containers(source, settings), 1):
         began = time.perf_counter()
         if container.header.animation and not holds_frames(kind):
             frames = [
@@ -272,4 +283,4 @@ def _to_stdout(source: str, settings: Settings, verbose: bool) -> None:
             facts = _facts([container], data, began)
             coded = sum(len(chunk.payload) for chunk in container.chunks)
             name = f"{'stdin' if source == '-' else source}, picture {number}"
-            click.echo(line(Result(Job(name, "-"), "done", facts, "", coded, len(data))), err=True)
+            tell(line(Result(Job(name, "-"), "done", facts, "", coded, len(data))))

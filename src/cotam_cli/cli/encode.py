@@ -22,6 +22,8 @@ from cotam_cli.cli.common import (
     one_line_errors,
     read_input,
     say,
+    tell,
+    tell_json,
     write_output,
 )
 from cotam_cli.cli.guiding import guide_option, strength_option
@@ -199,15 +201,13 @@ def _one(source: str, output: str, settings: Settings, as_json: bool, verbose: b
     name = "stdin" if source == "-" else source
     result = encode_one(Settings(settings.arguments, force=True), Job(name, output, read_input(source)))
     if as_json:
-        import json
-
-        click.echo(json.dumps(result.as_json(), ensure_ascii=False))
+        tell_json(result.as_json())
     if result.status == "failed":
         raise CotamError(result.error)
     if result.data is not None:
         write_output("-", result.data)
     if verbose:
-        click.echo(line(result), err=True)
+        tell(line(result))
     elif budget and not as_json:
         say(f"{name}: quality {result.facts['quality']:.4g}, {result.bytes_out} bytes")
 
@@ -234,4 +234,4 @@ def _stream(output: str, settings: Settings, processes: int, as_json: bool, verb
             raise CotamError(result.error)  # a gap would go unnoticed behind the pipe
         write_output("-", result.data)
         if verbose:
-            click.echo(line(result), err=True)
+            tell(line(result))

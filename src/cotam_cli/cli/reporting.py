@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
 
-import click
-
 from cotam_cli.cli.batch import Result
-from cotam_cli.cli.common import say
+from cotam_cli.cli.common import say, tell, tell_json
 
 
 def report(results: Iterable[Result], total: int | None, *, as_json: bool, verbose: bool, verb: str) -> None:
@@ -29,13 +26,13 @@ def report(results: Iterable[Result], total: int | None, *, as_json: bool, verbo
             bar.set_postfix_str(f"{_size(bytes_in)} -> {_size(bytes_out)}", refresh=False)
             if as_json:
                 with bar.external_write_mode(file=sys.stdout):
-                    click.echo(json.dumps(result.as_json(), ensure_ascii=False))
+                    tell_json(result.as_json())
             if result.status == "failed":
                 with bar.external_write_mode(file=sys.stderr):
                     say(result.error)
             elif verbose:
                 with bar.external_write_mode(file=sys.stderr):
-                    click.echo(line(result), err=True)
+                    tell(line(result))
     seconds = time.perf_counter() - began
     said = (
         ", ".join(f"{counts[k]} {k}" for k in ("done", "skipped", "failed") if counts[k]) or "nothing to do"

@@ -13,6 +13,7 @@ from cotam_cli.bitstream import HEADER_SIZE, MAGIC, VERSION, parse_header
 from cotam_cli.errors import FormatError
 
 STEP = 1 << 20
+MOST_PIXELS = 65535**2  # all that a header can say: limits are the reader's
 _SPACE = rb"(?:\s|#[^\n]*\n)+"
 _NETPBM = re.compile(rb"P([56])" + 3 * (_SPACE + rb"(\d+)") + rb"\s")
 _STARTS = (b"\x89CTM", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"P5", b"P6")
@@ -99,7 +100,7 @@ def split_ctm(file: BinaryIO) -> Iterator[bytes]:
     reader = _Reader(file)
     more = True
     while more:
-        parse_header(reader.peek(HEADER_SIZE))
+        parse_header(reader.peek(HEADER_SIZE), max_pixels=MOST_PIXELS)
         if not _pass_ctm(reader):
             yield reader.rest()
             return
