@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cotam_cli.guidance.tiles import local_map, network_map, tile_starts
+from cotam_cli.guidance.tiles import MAX_AREA, local_map, network_map, tile_starts
 from guidance.making import brightness
 
 
@@ -18,6 +18,25 @@ def test_tiles_cover_everything_and_overlap(count, tile):
     assert starts[-1] + tile >= count
     assert all(b - a <= max(1, tile // 2) for a, b in pairwise(starts))
     assert starts[-1] <= max(0, count - tile)
+
+
+@given(st.integers(1, 65535), st.integers(1, 65535))
+def test_tiles_are_few_for_a_picture_of_any_size(height, width):
+    """Together at most 50 times the network's own input, so that no picture takes memory or time without bounds."""
+    guide = brightness(native=640)
+    tile = guide.native // guide.patch
+    sides = guide.input_size((height, width), MAX_AREA)
+    tiles = [min(tile, side // guide.patch) * len(tile_starts(side // guide.patch, tile)) for side in sides]
+    assert tiles[0] * tiles[1] <= 50 * tile**2
+
+
+@pytest.mark.parametrize("batch", [1, 64])
+def test_the_map_does_not_depend_on_how_tiles_are_batched(batch, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    pixels[64:128] //= 4
+    in_eights = network_map(brightness(native=64), pixels, 32)
+    monkeypatch.setattr("cotam_cli.guidance.onnx_guide.BATCH", batch)
+    assert np.allclose(network_map(brightness(native=64), pixels, 32), in_eights, atol=1e-6)
 
 
 def test_a_small_picture_is_seen_whole():

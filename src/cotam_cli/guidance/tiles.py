@@ -1,7 +1,7 @@
 """A network's map of a picture of any size: a global look, and for large pictures a closer look tile by tile.
 
-Tiles overlap by half and fade into one another, so that no seam shows; all of them go through the network in one
-call. Each look is normalised, and the two are summed.
+Tiles overlap by half and fade into one another, so that no seam shows. Their number is bounded, as a picture is not
+looked at more closely than `MAX_AREA`. Each look is normalised, and the two are summed.
 """
 
 from __future__ import annotations
