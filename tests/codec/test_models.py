@@ -29,11 +29,11 @@ def test_an_unknown_model() -> None:
 
 def test_threads_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COTAM_THREADS", "1")
-    session = models._session(models.load_model().file("synthesis.onnx"))
+    session = models.open_session(models.load_model().file("synthesis.onnx"))
     assert session.get_session_options().intra_op_num_threads == 1
     monkeypatch.setenv("COTAM_THREADS", "many")
     with pytest.raises(CotamError, match="COTAM_THREADS"):
-        models._session(b"")
+        models.open_session(b"")
 
 
 BROKEN = {

@@ -55,7 +55,6 @@ class Settings:
     "-o",
     "--output",
     metavar="OUT",
-    required=True,
     type=click.Path(allow_dash=True),
     help="The picture; a folder for several inputs; NAME-%06d.png for frames; or - for stdout.",
 )
@@ -84,16 +83,29 @@ class Settings:
     show_default=True,
     help="Refuse larger pictures: what decoding costs goes by their pixels.",
 )
+@click.option(
+    "--tokens",
+    metavar="OUT",
+    type=click.Path(),
+    help="Instead of a picture: tokens for a vision encoder's transformer, a .safetensors file or a folder of them.",
+)
+@click.option(
+    "--encoder",
+    metavar="NAME|DIR",
+    help="Whose tokens: an encoder, or an adapter's folder.  [default: the newest]",
+)
 @batch_options
 @one_line_errors
 def command(
     sources: tuple[str, ...],
-    output: str,
+    output: str | None,
     kind: str | None,
     target: Literal["mllm", "human"],
     size: tuple[int, int] | None,
     background: tuple[int, int, int],
     max_pixels: int,
+    tokens: str | None,
+    encoder: str | None,
     files_from: str | None,
     recursive: bool,
     jobs: int | None,
@@ -109,6 +121,19 @@ def command(
     """
     if not sources and files_from is None:
         raise click.UsageError("Missing argument 'IN...'.")
+    if tokens is not None:
+        from cotam_cli.cli.tokens import write_tokens
+
+        if output is not None:
+            raise click.UsageError("--tokens takes the place of -o; run it twice for both")
+        write_tokens(
+            sources, tokens, encoder, files_from, recursive, jobs, skip_existing, as_json, force, verbose
+        )
+        return
+    if output is None:
+        raise click.UsageError("Missing option '-o' / '--output'.")
+    if encoder is not None:
+        raise click.UsageError("--encoder goes with --tokens")
     if as_json and output == "-":
         raise click.UsageError("stdout takes the picture or --json, not both")
     settings = Settings(kind, target, size, background, max_pixels, force, skip_existing)

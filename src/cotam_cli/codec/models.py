@@ -57,6 +57,12 @@ def guide_records() -> tuple[ModelRecord, ...]:
     return tuple(ModelRecord(**entry) for entry in json.loads(text))
 
 
+def token_records() -> tuple[ModelRecord, ...]:
+    """The token adapters, oldest first. Only `cotam decode --tokens` uses them."""
+    text = resources.files("cotam_cli.codec").joinpath("tokens.json").read_text()
+    return tuple(ModelRecord(**entry) for entry in json.loads(text))
+
+
 def models_folder() -> Path:
     """Where model folders lie: inside an installed package, or at the top of a source checkout."""
     package = Path(__file__).parents[1]
@@ -70,8 +76,8 @@ class Model:
     def __init__(self, record: ModelRecord, folder: Path) -> None:
         self.record = record
         self.folder = folder
-        manifest = self._read("manifest.json", record.manifest_sha256)
-        self._sums: dict[str, str] = json.loads(manifest)["files"]
+        self.manifest: dict[str, Any] = json.loads(self._read("manifest.json", record.manifest_sha256))
+        self._sums: dict[str, str] = self.manifest["files"]
 
     def _read(self, name: str, sha256: str) -> bytes:
         path = self.folder / name
@@ -85,9 +91,13 @@ class Model:
 
     def file(self, name: str) -> bytes:
         """A checked file of this model. Raises ModelError when it is missing or altered."""
+        return self._read(name, self.checksum(name))
+
+    def checksum(self, name: str) -> str:
+        """sha256 of a file of this model, as its manifest says. Raises ModelError where there is none."""
         if name not in self._sums:
             raise ModelError(f"model {self.record.name} has no {name}; reinstall cotam-cli")
-        return self._read(name, self._sums[name])
+        return self._sums[name]
 
     @cached_property
     def entropy(self) -> EntropyModel:
@@ -100,24 +110,25 @@ class Model:
 
     @cached_property
     def analysis(self) -> onnxruntime.InferenceSession:
-        return _session(self.file("analysis.onnx"))
+        return open_session(self.file("analysis.onnx"))
 
     @cached_property
     def hyper_analysis(self) -> onnxruntime.InferenceSession:
-        return _session(self.file("hyper.onnx"))
+        return open_session(self.file("hyper.onnx"))
 
     @cached_property
     def synthesis(self) -> onnxruntime.InferenceSession:
         """Latents to the picture for people: what an adapter's residual is added to (the prior)."""
-        return _session(self.file("synthesis.onnx"))
+        return open_session(self.file("synthesis.onnx"))
 
     @cached_property
     def machine_synthesis(self) -> onnxruntime.InferenceSession:
         """Latents to the picture for machines: the prior with the adapter's residual, where the model has one."""
-        return _session(self.file("machine.onnx")) if "machine.onnx" in self._sums else self.synthesis
+        return open_session(self.file("machine.onnx")) if "machine.onnx" in self._sums else self.synthesis
 
 
-def _session(data: bytes) -> Any:
+def open_session(data: bytes) -> Any:
+    """An ONNX Runtime session on the processor. Raises ModelError where ONNX Runtime cannot be loaded."""
     try:
         import onnxruntime
     except Exception as error:  # a broken installation fails in many ways, ImportError is but one

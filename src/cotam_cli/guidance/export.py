@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from cotam_cli.errors import GuideError
 
 DEFAULT_BLOCKS = 3  # the paper's: the shallow stage of CLIP
@@ -21,19 +19,11 @@ def export_guide(source: str, blocks: int = DEFAULT_BLOCKS) -> bytes:
     except ImportError as error:
         raise GuideError(f"making a guide needs onnx ({error}); pip install 'cotam-cli[torch]'") from error
     from cotam_cli.guidance.onnx_guide import guide_facts
-    from cotam_cli.guidance.towers import onnx_vit, open_clip_vit
+    from cotam_cli.guidance.towers import named_vit, tower_name
 
     if blocks < 1:
         raise GuideError(f"{blocks} blocks are too few; take 1 or more")
-    path = Path(source)
-    if path.suffix.lower() == ".onnx":
-        if not path.is_file():
-            raise GuideError(f"{source} does not exist; check the path")
-        vit = onnx_vit(path, blocks)
-    else:
-        vit = open_clip_vit(source.removeprefix("clip:"), blocks)
-    if len(vit.blocks) < blocks:
-        raise GuideError(f"{source} has {len(vit.blocks)} blocks; ask for no more")
+    vit = named_vit(source, blocks)
     patch, grid = vit.patch.shape[-1], vit.positions.shape[-1]
-    name = path.stem if path.suffix.lower() == ".onnx" else source.removeprefix("clip:")
-    return attention_graph(vit, guide_facts(patch, patch * grid, f"{name}, {blocks} blocks"))
+    facts = guide_facts(patch, patch * grid, f"{tower_name(source)}, {blocks} blocks")
+    return attention_graph(vit, facts)

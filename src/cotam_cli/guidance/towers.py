@@ -18,6 +18,31 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Arrays = dict[str, NDArray[np.float32]]
 
 
+def named_vit(source: str, blocks: int | None = None) -> Vit:
+    """The first blocks (or all) of a tower: clip:MODEL/WEIGHTS, or FILE.onnx of a Hugging Face ViT or DINOv2.
+
+    Raises GuideError when it cannot be had, or has fewer blocks.
+    """
+    path = Path(source)
+    if path.suffix.lower() == ".onnx":
+        if not path.is_file():
+            raise GuideError(f"{source} does not exist; check the path")
+        vit = onnx_vit(path, blocks)
+    else:
+        vit = open_clip_vit(source.removeprefix("clip:"), blocks)
+    if blocks is not None and len(vit.blocks) < blocks:
+        raise GuideError(f"{source} has {len(vit.blocks)} blocks; ask for no more")
+    return vit
+
+
+def tower_name(source: str) -> str:
+    """What people call a tower: MODEL/WEIGHTS, or the file's name; a checkpoint's folder is left out."""
+    if source.lower().endswith(".onnx"):
+        return Path(source).stem
+    model, _, weights = source.removeprefix("clip:").partition("/")
+    return f"{model}/{Path(weights).stem if '/' in weights else weights}"
+
+
 def open_clip_vit(name: str, blocks: int | None = None) -> Vit:
     """The first blocks of an open_clip image tower, or all. name: MODEL/WEIGHTS, such as ViT-B-16/openai.
 
@@ -27,9 +52,7 @@ def open_clip_vit(name: str, blocks: int | None = None) -> Vit:
     try:
         import open_clip
     except ImportError as error:
-        raise GuideError(
-            f"guide clip:{name} needs open_clip ({error}); pip install 'cotam-cli[torch]'"
-        ) from error
+        raise GuideError(f"clip:{name} needs open_clip ({error}); pip install 'cotam-cli[torch]'") from error
     model, _, weights = name.partition("/")
     if model not in open_clip.list_models():
         raise GuideError(
@@ -37,7 +60,7 @@ def open_clip_vit(name: str, blocks: int | None = None) -> Vit:
         )
     if not weights:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(model)[:6]) or "the path of a checkpoint"
-        raise GuideError(f"guide clip:{name} names no weights; write clip:{model}/WEIGHTS with {tags}")
+        raise GuideError(f"clip:{name} names no weights; write clip:{model}/WEIGHTS with {tags}")
     try:
         network = open_clip.create_model(model, pretrained=weights, require_pretrained=True)
     except Exception as error:  # whatever the hub, the cache or the checkpoint's reader throws

@@ -19,6 +19,7 @@ from cotam_cli.training.guide_commands import guide
 from cotam_cli.training.loop import TrainConfig, pack_state, resume_or_start, unpack_state
 from cotam_cli.training.network import NetworkConfig
 from cotam_cli.training.options import options_of
+from cotam_cli.training.tokens_commands import tokens
 
 EXISTING = click.Path(exists=True, path_type=Path)
 ANY = click.Path(path_type=Path)
@@ -31,6 +32,7 @@ def main() -> None:
 
 main.add_command(guide)
 main.add_command(fidelity)
+main.add_command(tokens)
 
 
 @main.command()

@@ -100,41 +100,41 @@ def student_graph(net: SmallVit, source: str, weights: tuple[float, ...]) -> byt
     pixels = g.op("Cast", g.op("Transpose", "pixels", perm=[0, 3, 1, 2]), to=TensorProto.FLOAT)
     unit = g.op("Mul", g.op("Sub", pixels, g.scalar(127.5)), g.scalar(1 / 64))
     x = g.op("Transpose", g.op("SpaceToDepth", unit, blocksize=STEM), perm=[0, 2, 3, 1])
-    x = g.activation(g.linear(x, _linear(net.stem)), "gelu")
+    x = g.activation(g.linear(x, plain_linear(net.stem)), "gelu")
     x = g.op("SpaceToDepth", g.op("Transpose", x, perm=[0, 3, 1, 2]), blocksize=PATCH // STEM)
-    x = g.linear(g.op("Transpose", x, perm=[0, 2, 3, 1]), _linear(net.patch))
+    x = g.linear(g.op("Transpose", x, perm=[0, 2, 3, 1]), plain_linear(net.patch))
     grid = g.op("Transpose", x, perm=[0, 3, 1, 2])
-    x = g.positioned(grid, _array(net.positions), mode="linear")
+    x = g.positioned(grid, plain_array(net.positions), mode="linear")
     for block in net.blocks:
         assert isinstance(block, TransformerBlock)
-        x, _ = g.block(x, _block(block), config.heads, "gelu")
-    x = g.linear(g.norm(x, _norm(net.norm)), _linear(net.head))
+        x, _ = g.block(x, plain_block(block), config.heads, "gelu")
+    x = g.linear(g.norm(x, plain_norm(net.norm)), plain_linear(net.head))
     sides = g.op("Slice", g.op("Shape", grid), g.integers(2), g.integers(4))
     shape = g.op("Concat", g.integers(-1), sides, g.integers(len(FIELDS)), axis=0)
     output = helper.make_tensor_value_info("fields", TensorProto.FLOAT, ["n", "rows", "columns", len(FIELDS)])
     return g.finish(g.op("Reshape", x, shape), output, guide_facts(PATCH, NATIVE, source, weights, FLOORS))
 
 
-def _array(tensor: Tensor) -> np.ndarray:
+def plain_array(tensor: Tensor) -> np.ndarray:
     return np.asarray(tensor.detach().float().numpy())
 
 
-def _linear(layer: nn.Linear) -> Linear:
-    return Linear(_array(layer.weight), _array(layer.bias))
+def plain_linear(layer: nn.Linear) -> Linear:
+    return Linear(plain_array(layer.weight), plain_array(layer.bias))
 
 
-def _norm(layer: nn.LayerNorm) -> Norm:
-    return Norm(_array(layer.weight), _array(layer.bias), layer.eps)
+def plain_norm(layer: nn.LayerNorm) -> Norm:
+    return Norm(plain_array(layer.weight), plain_array(layer.bias), layer.eps)
 
 
-def _block(block: TransformerBlock) -> Block:
+def plain_block(block: TransformerBlock) -> Block:
     return Block(
-        _norm(block.norm1),
-        _linear(block.query),
-        _linear(block.key),
-        _linear(block.value),
-        _linear(block.out),
-        _norm(block.norm2),
-        _linear(block.first),
-        _linear(block.second),
+        plain_norm(block.norm1),
+        plain_linear(block.query),
+        plain_linear(block.key),
+        plain_linear(block.value),
+        plain_linear(block.out),
+        plain_norm(block.norm2),
+        plain_linear(block.first),
+        plain_linear(block.second),
     )
