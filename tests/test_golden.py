@@ -51,4 +51,4 @@ def test_model_files_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         _ = models.Model(record, folder).entropy
     (folder / "synthesis.onnx").unlink()
     with pytest.raises(ModelError, match=r"synthesis\.onnx is missing"):
-        _ = models.Model(record, folder).synthesis
+        _ = models.Model(record, folder).synthesis("human")

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cotam_cli.bitstream import MAX_PIXELS, Container, Frame, Header, parse
 from cotam_cli.codec.alpha import decode_alpha
-from cotam_cli.codec.models import Model, load_model
+from cotam_cli.codec.models import Model, Target, load_model
 from cotam_cli.codec.quality import Plane, float_planes, quality_plane, undo_gain
 from cotam_cli.codec.tiling import run_synthesis
 from cotam_cli.entropy.latents import Latents, decode_latents
 from cotam_cli.entropy.maps import decode_map
 from cotam_cli.errors import CotamError, FormatError
 
-Target = Literal["mllm", "human"]
 Pixels = NDArray[np.uint8]
 
 
@@ -55,8 +53,8 @@ def decode_to_latents(data: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedLa
 
 def decode_pixels(data: bytes, *, target: Target = "mllm", max_pixels: int = MAX_PIXELS) -> Pixels:
     """A .ctm file, or its first frame, to uint8 [h, w, 3] sRGB pixels. Raises as `decode_to_latents`."""
-    check_target(target)
-    return _synthesise(decode_to_latents(data, max_pixels=max_pixels), target)
+    (frame,) = decode_frames(data, target=target, max_pixels=max_pixels, first=True)
+    return frame.pixels
 
 
 def decode_frames(
@@ -72,6 +70,7 @@ def decode_frames(
     check_target(target)
     container = data if isinstance(data, Container) else parse(data, max_pixels=max_pixels)
     header, crc = container.header, 0
+    load_model(header.model).load_ahead(target)
     frames = container.frames()
     for number, frame in enumerate(frames, 1):
         decoded = _latents(header, frame, crc)
@@ -100,8 +99,7 @@ def _latents(header: Header, frame: Frame, crc: int) -> DecodedLatents:
 
 def _synthesise(decoded: DecodedLatents, target: Target) -> Pixels:
     values = undo_gain(decoded.model.gains, decoded.latents.y, decoded.plane)
-    model = decoded.model
-    session = model.machine_synthesis if target == "mllm" else model.synthesis
+    session = decoded.model.synthesis(target)
     pixels = run_synthesis(session, values, float_planes(decoded.plane))
     return pixels[: decoded.header.height, : decoded.header.width]
 

@@ -11,11 +11,13 @@ import hashlib
 import io
 import json
 import os
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,9 @@ from cotam_cli.errors import CotamError, ModelError
 
 if TYPE_CHECKING:
     import onnxruntime
+
+
+Target = Literal["mllm", "human"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,8 @@ class Model:
         self.folder = folder
         self.manifest: dict[str, Any] = json.loads(self._read("manifest.json", record.manifest_sha256))
         self._sums: dict[str, str] = self.manifest["files"]
+        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+        self._lock = threading.Lock()  # of the sessions: a program's threads share a model
 
     def _read(self, name: str, sha256: str) -> bytes:
         path = self.folder / name
@@ -108,23 +115,40 @@ class Model:
         with np.load(io.BytesIO(self.file("gains.npz")), allow_pickle=False) as archive:
             return Gains(archive["gain"], archive["regain"])
 
-    @cached_property
+    @property
     def analysis(self) -> onnxruntime.InferenceSession:
-        return open_session(self.file("analysis.onnx"))
+        return self._session("analysis.onnx")
 
-    @cached_property
+    @property
     def hyper_analysis(self) -> onnxruntime.InferenceSession:
-        return open_session(self.file("hyper.onnx"))
+        return self._session("hyper.onnx")
 
-    @cached_property
-    def synthesis(self) -> onnxruntime.InferenceSession:
-        """Latents to the picture for people: what an adapter's residual is added to (the prior)."""
-        return open_session(self.file("synthesis.onnx"))
+    def synthesis(self, target: Target) -> onnxruntime.InferenceSession:
+        """Latents to the picture for people ("human"), which is the prior, or for machines ("mllm").
 
-    @cached_property
-    def machine_synthesis(self) -> onnxruntime.InferenceSession:
-        """Latents to the picture for machines: the prior with the adapter's residual, where the model has one."""
-        return open_session(self.file("machine.onnx")) if "machine.onnx" in self._sums else self.synthesis
+        The second adds the residual of the adapter, where the model has one.
+        """
+        return self._session(self._synthesis_file(target))
+
+    def load_ahead(self, target: Target) -> None:
+        """Begin to load a synthesis beside other work; what goes wrong is raised where it is asked for."""
+
+        def load() -> None:
+            with suppress(CotamError):
+                self._session(name)
+
+        name = self._synthesis_file(target)
+        if name not in self._sessions:
+            threading.Thread(target=load).start()
+
+    def _synthesis_file(self, target: Target) -> str:
+        return "machine.onnx" if target == "mllm" and "machine.onnx" in self._sums else "synthesis.onnx"
+
+    def _session(self, name: str) -> onnxruntime.InferenceSession:
+        with self._lock:
+            if name not in self._sessions:
+                self._sessions[name] = open_session(self.file(name))
+            return self._sessions[name]
 
 
 def open_session(data: bytes) -> Any:

@@ -81,7 +81,7 @@ class Decoder:
 
         from cotam_cli.codec.models import load_model
 
-        _ = load_model().machine_synthesis
+        _ = load_model().synthesis("mllm")
         self.source = source
         self.size = size
         self.max_pixels = max_pixels

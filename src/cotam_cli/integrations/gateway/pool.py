@@ -118,7 +118,7 @@ def _warm_up() -> None:
     from cotam_cli.codec.models import load_model
 
     model = load_model()
-    _ = model.entropy, model.gains, model.machine_synthesis
+    _ = model.entropy, model.gains, model.synthesis("mllm")
     time.sleep(0.2)  # so that the next of these jobs goes to another worker
 
 
