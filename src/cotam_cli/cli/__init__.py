@@ -23,6 +23,12 @@ class LazyGroup(click.Group):
         command: click.Command = importlib.import_module(f"cotam_cli.cli.{cmd_name}").command
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        from cotam_cli.cli.guard import guarded
+
+        with guarded():
+            return super().invoke(ctx)
+
 
 @click.group(
     cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}

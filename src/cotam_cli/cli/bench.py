@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cotam_cli.cli.common import check_output, fail, force_option, one_line_errors, write_output
+from cotam_cli.cli.common import check_output, fail, force_option, one_line_errors, say, write_output
 from cotam_cli.errors import CotamError
 
 if TYPE_CHECKING:
@@ -122,7 +122,8 @@ def command(
     try:
         result = run_bench(plan)
     except KeyboardInterrupt:
-        fail("stopped; the same command goes on where it was")
+        say("stopped; the same command goes on where it was")
+        raise
     _write(result, against, report, record, plot, curves)
     if record != "-":
         from cotam_cli.bench.tables import render

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import functools
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import click
 
 from cotam_cli.api import open_file, read_file
+from cotam_cli.cli.guard import arrived
 from cotam_cli.errors import CotamError
 from cotam_cli.images.writing import write_atomic
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
-
-INTERRUPTED, TERMINATED = 130, 143
 
 
 def fail(message: str) -> NoReturn:
@@ -52,27 +49,20 @@ def tell_json(row: dict[str, object]) -> None:
 
 
 def one_line_errors(function: Callable[P, None]) -> Callable[P, None]:
-    """Turn every error of a user's or a machine's making into one line and exit code 1; Ctrl-C into 130."""
+    """Turn every error of a user's or a machine's making into one line and exit code 1; see guard.py for signals."""
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, _leave)  # so that temporary files and processes go too
         try:
             function(*args, **kwargs)
         except CotamError as error:
+            if arrived:
+                raise KeyboardInterrupt from error
             fail(str(error))
         except MemoryError:
             fail("not enough memory for this picture; scale it down or use a larger machine")
-        except KeyboardInterrupt:
-            say("interrupted; files that were written are whole")
-            sys.exit(INTERRUPTED)
 
     return wrapper
-
-
-def _leave(_number: int, _frame: object) -> NoReturn:
-    sys.exit(TERMINATED)
 
 
 def read_input(path: str) -> bytes:
@@ -97,6 +87,8 @@ def ctm_files(path: str) -> Iterator[bytes]:
 
 def check_stdin() -> None:
     """Refuse to wait for a picture that is typed in."""
+    if sys.stdin is None:
+        raise CotamError("stdin is closed; pipe a file into it or give a path")
     if sys.stdin.isatty():
         raise CotamError("stdin is a terminal; pipe a file into it or give a path")
 
@@ -104,6 +96,8 @@ def check_stdin() -> None:
 def check_output(path: str, force: bool) -> None:
     """Refuse an existing regular file unless forced, and binary data on a terminal, before any work is done."""
     if path == "-":
+        if sys.stdout is None:
+            raise CotamError("stdout is closed; give -o FILE or pipe the output on")
         if sys.stdout.isatty():
             raise CotamError("stdout is a terminal; give -o FILE or pipe the output on")
     elif os.path.isfile(path) and not force:

@@ -29,7 +29,8 @@ _ADVICE = {
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file so that at every moment the old one or the whole new one stands there.
 
-    The bytes go to a temporary file in the same folder, are synced to the disk and renamed over `path`. A new
+    The bytes go to a temporary file in the same folder, without a name until it is whole where the system has such
+    files, are synced to the disk and renamed over `path`. A new
     file gets the mode bits that any new file gets, a replaced one keeps its own. A symbolic link stays and
     its target is replaced; a hard link is parted from its twins. Pipes, devices and the process's own
     streams (/dev/stdout, /dev/fd/3) are written straight.
@@ -75,12 +76,14 @@ def _replace(target: str, data: bytes, old: os.stat_result | None) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     temporary = os.path.join(os.path.dirname(target), f".cotam-{secrets.token_hex(8)}.tmp")
     try:
-        # 0o666 less the umask, and the folder's default ACL: what any new file gets (tempfile gives 0o600).
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        with open(os.open(temporary, flags, 0o666), "wb") as file:
+        descriptor, unnamed = _open_new(temporary)
+        with open(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+            if unnamed:
+                # src_dir_fd, which an absolute path overrides, makes Python follow the link.
+                os.link(f"/proc/self/fd/{descriptor}", temporary, src_dir_fd=descriptor)
         if old is not None:
             os.chmod(temporary, stat.S_IMODE(old.st_mode) & 0o777)
         os.replace(temporary, target)
@@ -88,3 +91,15 @@ def _replace(target: str, data: bytes, old: os.stat_result | None) -> None:
         with suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _open_new(path: str) -> tuple[int, bool]:
+    """A new file to write, and whether it has no name yet: such a one goes by itself when the process is killed.
+
+    0o666 less the umask, and the folder's default ACL: what any new file gets (tempfile gives 0o600).
+    """
+    if hasattr(os, "O_TMPFILE") and os.path.exists("/proc/self/fd"):
+        with suppress(OSError):  # not every file system has them
+            return os.open(os.path.dirname(path) or ".", os.O_WRONLY | os.O_TMPFILE, 0o666), True
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    return os.open(path, flags, 0o666), False
