@@ -12,10 +12,16 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "cotam_cli"
 
 BASE = {"errors"}
 PARTS = {"guidance", "entropy", "bitstream", "images"} | BASE
-FACE = {"__init__", "api", "codec"} | PARTS  # `cotam_cli.encode` and its like, which stand on the codec
+FACE = {
+    "__init__",
+    "api",
+    "codec",
+    "processes",
+} | PARTS  # `cotam_cli.encode` and its like, which stand on the codec
 
 MAY_IMPORT = {
     "errors": set(),
+    "processes": set(),
     "guidance": BASE,
     "entropy": BASE,
     "bitstream": BASE,

@@ -21,10 +21,10 @@ import numpy as np
 from cotam_cli.bench.codecs import Codec, Encoded, Pixels, bits_per_pixel, encode_near, encode_once
 from cotam_cli.bench.metrics import ms_ssim, psnr
 from cotam_cli.bench.pictures import Picture, load_pixels
-from cotam_cli.bench.pool import in_processes
 from cotam_cli.bench.tasks import UNKNOWN, Answer, Judge, Score, Task, Truth, load_judge, slug
 from cotam_cli.errors import CotamError
 from cotam_cli.images import write_atomic
+from cotam_cli.processes import in_processes
 
 MEASURE = 2  # raise it when a measure changes: it names the kept results
 TOP_PSNR = 100.0  # dB, for pictures that come back unchanged
@@ -92,8 +92,8 @@ class Row:
 
 
 def measure_all(jobs: Sequence[Job], workers: int) -> Iterator[Row]:
-    """Every job's row, as they are finished. Whatever happens to a job is in its row; none stops the others."""
-    return in_processes(measure, jobs, workers, died=_died)
+    """Every job's row, in order. Whatever happens to a job is in its row; none stops the others."""
+    return in_processes(measure, jobs, min(workers, len(jobs)), died=_died)
 
 
 def _died(job: Job) -> Row:
@@ -228,7 +228,7 @@ def judge_originals(jobs: Sequence[Job], workers: int) -> Iterator[Reference]:
         reason = "the process was killed, perhaps for want of memory"
         return Reference(job.picture.name, {}, (Failure(reason, job.picture.name, task="judges"),))
 
-    return in_processes(judge_original, jobs, workers, died=died)
+    return in_processes(judge_original, jobs, min(workers, len(jobs)), died=died)
 
 
 @dataclass(frozen=True)

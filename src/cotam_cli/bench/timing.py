@@ -10,8 +10,8 @@ from statistics import median
 
 from cotam_cli.bench.codecs import Codec
 from cotam_cli.bench.pictures import Picture, load_pixels
-from cotam_cli.bench.pool import alone
 from cotam_cli.errors import CotamError
+from cotam_cli.processes import alone
 
 REPEATS = 3  # warm ones, of which the median counts
 

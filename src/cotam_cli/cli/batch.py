@@ -1,29 +1,18 @@
-"""Many files: which there are, where each goes, and the processes that work on them."""
+"""Many files: which there are, and where each goes."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
 
 from cotam_cli.api import read_file
 from cotam_cli.cli.common import check_stdin
 from cotam_cli.errors import CotamError
 
-if TYPE_CHECKING:
-    from concurrent.futures import Future, ProcessPoolExecutor
-
-THREADS = (
-    "COTAM_THREADS",
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 _SUFFIXES = """
 apng avif bmp dib gif ico j2k jfif jp2 jpe jpeg jpg jxl mpo pbm pcx pgm png pnm ppm psd qoi tga tif tiff webp
 """
@@ -163,71 +152,13 @@ def attempt(job: Job, work: Work, short_of_memory: str) -> Result:
 
 
 def run(jobs: Iterable[Job], work: Work, processes: int) -> Iterator[Result]:
-    """Do all jobs, some at a time; results in the order of the jobs. A job whose process dies has failed.
-
-    Each process loads the model once and uses one thread. On an exception, Ctrl-C too, jobs that have begun are
-    finished and the others dropped.
-    """
+    """Do all jobs, some at a time; results in the order of the jobs. A job whose process dies has failed."""
     if processes == 1:
-        yield from map(work, jobs)
-        return
-    from concurrent.futures.process import BrokenProcessPool
+        return map(work, jobs)
+    from cotam_cli.processes import in_processes
 
-    pending: deque[tuple[Job, Future[Result]]] = deque()
-    todo = iter(jobs)
-    pool = _pool(processes)
-    try:
-        while True:
-            while len(pending) < 4 * processes and (job := next(todo, None)) is not None:
-                try:
-                    pending.append((job, pool.submit(work, job)))
-                except BrokenProcessPool:
-                    pool = _pool(processes)
-                    pending.append((job, pool.submit(work, job)))
-            if not pending:
-                return
-            job, future = pending.popleft()
-            try:
-                yield future.result()
-            except BrokenProcessPool:  # one of those in hand killed its process: each gets one of its own
-                yield _alone(job, work)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    return in_processes(work, jobs, processes, died=_died)
 
 
-def _alone(job: Job, work: Work) -> Result:
-    from concurrent.futures.process import BrokenProcessPool
-
-    with _pool(1) as pool:
-        try:
-            return pool.submit(work, job).result()
-        except BrokenProcessPool:
-            return Result(job, "failed", error=f"{job.source}: its process died, perhaps for want of memory")
-
-
-def _pool(processes: int) -> ProcessPoolExecutor:
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    for name in THREADS:
-        os.environ[name] = "1"  # read by the libraries when they load
-    # Not fork: it would copy a parent with threads.
-    return ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_start)
-
-
-def _start() -> None:
-    """In a new process: one thread, Ctrl-C left to the parent, an end when the parent ends."""
-    import signal
-    import threading
-    from multiprocessing import connection, parent_process
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    if parent is not None:
-        sentinel = parent.sentinel
-
-        def leave() -> None:
-            connection.wait([sentinel])
-            os._exit(1)
-
-        threading.Thread(target=leave, daemon=True).start()
+def _died(job: Job) -> Result:
+    return Result(job, "failed", error=f"{job.source}: its process died, perhaps for want of memory")

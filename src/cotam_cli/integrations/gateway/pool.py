@@ -9,9 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import multiprocessing
-import os
-import signal
-import threading
 import time
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cotam_cli.errors import CotamError
+from cotam_cli.processes import start
 
 Format = Literal["png", "webp", "jpg"]
 MIMES: dict[Format, str] = {"png": "image/png", "webp": "image/webp", "jpg": "image/jpeg"}
@@ -60,9 +58,7 @@ class DecoderPool:
         self._executor = self._make()
 
     def _make(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
-            self.workers, multiprocessing.get_context("spawn"), initializer=_start_worker
-        )
+        return ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), initializer=start)
 
     async def warm(self) -> None:
         """Start all workers and let each load the model."""
@@ -97,21 +93,6 @@ class DecoderPool:
     def close(self) -> None:
         """Let running jobs end, drop the others, stop the workers."""
         self._executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """One core each, deaf to Ctrl-C (the server stops its workers itself), and gone when the server is."""
-    for name in ("COTAM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"  # before NumPy is loaded
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-
-
-def _leave_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(0)
 
 
 def _warm_up() -> None:
