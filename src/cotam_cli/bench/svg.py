@@ -29,29 +29,43 @@ MARKS = (
     "M-2,-5h4v10h-4z",
 )
 
-Curve = Sequence[tuple[float, float]]  # (bits per pixel, value)
+RATE = "bits per pixel"
+Curve = Sequence[tuple[float, float]]  # (bits per pixel, or another number across; value)
+
+
+def _placed(value: float, across: str) -> float:
+    return math.log(max(value, 1e-6)) if across == RATE else value
 
 
 @dataclass(frozen=True)
 class Axes:
-    """Where values lie in the drawing: bits per pixel by their logarithm, the measure as it is."""
+    """Where values lie in the drawing: bits per pixel by their logarithm, other things across and the measure as
+    they are."""
 
     x0: float
     x1: float
     y0: float
     y1: float
+    across: str = RATE
 
     @classmethod
-    def around(cls, points: Curve) -> Axes:
+    def around(cls, points: Curve, across: str = RATE) -> Axes:
         """Room for all points, and a little more."""
-        xs, ys = [math.log(max(x, 1e-6)) for x, _ in points], [y for _, y in points]
+        xs = [_placed(x, across) for x, _ in points]
+        ys = [y for _, y in points]
         x_room, y_room = max(max(xs) - min(xs), 0.1) * 0.04, max(max(ys) - min(ys), 1e-3) * 0.06
-        return cls(min(xs) - x_room, max(xs) + x_room, min(ys) - y_room, max(ys) + y_room)
+        return cls(min(xs) - x_room, max(xs) + x_room, min(ys) - y_room, max(ys) + y_room, across)
 
-    def x(self, rate: float) -> float:
+    def x(self, value: float) -> float:
         """Pixels from the left."""
-        share = (math.log(max(rate, 1e-6)) - self.x0) / (self.x1 - self.x0)
+        share = (_placed(value, self.across) - self.x0) / (self.x1 - self.x0)
         return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
+
+    def ticks(self) -> list[float]:
+        """Round values across."""
+        if self.across == RATE:
+            return rate_ticks(math.exp(self.x0), math.exp(self.x1))
+        return [tick for tick in even_ticks(self.x0, self.x1) if tick == int(tick)]
 
     def y(self, value: float) -> float:
         """Pixels from the top."""
@@ -66,8 +80,10 @@ def figure(
     unit: str,
     styles: Mapping[str, int],
     reference: float | None = None,
+    across: str = RATE,
 ) -> str:
-    """One SVG element with a curve a codec over bits per pixel; those without points are not drawn.
+    """One SVG element with a curve a codec over bits per pixel, or over whole numbers; those without points are not
+    drawn.
 
     Args:
         curves: by codec.
@@ -75,6 +91,7 @@ def figure(
         unit: of the values, "dB" or "%", behind them.
         styles: each codec's colour, mark and dash, the same in every figure of a report.
         reference: the value of the originals, as a level line.
+        across: what the curves' first numbers are; all but bits per pixel are drawn as they are.
     """
     curves = {name: points for name, points in curves.items() if points}
     everything = [point for points in curves.values() for point in points]
@@ -82,13 +99,13 @@ def figure(
         return f'<p class="none">{escape(title)}: nothing to draw</p>'
     if reference is not None:
         everything.append((everything[0][0], reference))
-    axes = Axes.around(everything)
+    axes = Axes.around(everything, across)
     parts = [*_grid(axes, unit), f'<text class="title" x="{LEFT}" y="20">{escape(title)} ({unit})</text>']
     if reference is not None:
         parts.append(_reference(axes, reference))
     parts += [_curve(axes, name, points, styles[name], unit) for name, points in curves.items()]
     parts += _labels(axes, curves, styles)
-    label = escape(f"{title} over bits per pixel, {', '.join(curves)}", quote=True)
+    label = escape(f"{title} over {across}, {', '.join(curves)}", quote=True)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="curves" viewBox="0 0 {WIDTH} {HEIGHT}" '
         f'role="img" aria-label="{label}">{"".join(parts)}</svg>'
@@ -97,7 +114,7 @@ def figure(
 
 def _grid(axes: Axes, unit: str) -> list[str]:
     parts = []
-    for value in rate_ticks(math.exp(axes.x0), math.exp(axes.x1)):
+    for value in axes.ticks():
         x = axes.x(value)
         parts.append(f'<path class="grid" d="M{x},{TOP}V{HEIGHT - BOTTOM}"/>')
         parts.append(
@@ -110,7 +127,8 @@ def _grid(axes: Axes, unit: str) -> list[str]:
         parts.append(f'<text class="tick" text-anchor="end" x="{LEFT - 7}" y="{y + 4}">{shown}</text>')
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(
-        f'<text class="axis" text-anchor="middle" x="{middle}" y="{HEIGHT - 8}">bits per pixel (log scale)</text>'
+        f'<text class="axis" text-anchor="middle" x="{middle}" y="{HEIGHT - 8}">{escape(axes.across)}'
+        f"{' (log scale)' if axes.across == RATE else ''}</text>"
     )
     return parts
 
@@ -129,7 +147,8 @@ def _curve(axes: Axes, name: str, points: Curve, style: int, unit: str) -> str:
     own = " own" if name == "cotam" else ""
     marks = []
     for x, y in points:
-        said = escape(f"{name}: {x:.3f} bpp, {shown(y, unit)}", quote=True)
+        where = f"{x:.3f} bpp" if axes.across == RATE else f"{axes.across} {x:g}"
+        said = escape(f"{name}: {where}, {shown(y, unit)}", quote=True)
         marks.append(
             f'<path class="mark" d="{MARKS[k]}" transform="translate({axes.x(x)},{axes.y(y)})" data-says="{said}">'
             f"<title>{said}</title></path>"

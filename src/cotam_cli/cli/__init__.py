@@ -8,7 +8,7 @@ import click
 
 from cotam_cli import __version__
 
-COMMANDS = ("encode", "decode", "info", "map", "guide", "bench", "gateway", "completion")
+COMMANDS = ("encode", "decode", "info", "map", "guide", "bench", "layers", "gateway", "completion")
 
 
 class LazyGroup(click.Group):

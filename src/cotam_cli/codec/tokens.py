@@ -107,6 +107,11 @@ def prepare(pixels: Pixels, how: Preprocessing, patch: int) -> tuple[Pixels, Vie
     return np.asarray(picture), view
 
 
+def default_resize(tower: str) -> Resize:
+    """CLIP's way for open_clip's towers, any shape for ONNX files, which are DINOv2's and other ViTs'."""
+    return "fit" if tower.lower().endswith(".onnx") else "shortest"
+
+
 def resized_sides(height: int, width: int, how: Preprocessing, patch: int) -> tuple[int, int]:
     """Height and width after scaling, before any cropping."""
     if how.resize == "squash":

@@ -6,7 +6,7 @@ extra `torch`; import it inside functions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -93,6 +93,13 @@ class Tower(nn.Module):
             if number in wanted:
                 seen.tokens[number] = x
         return seen
+
+    def walk(self, embedded: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Tokens after each block, and its attention (see `Seen`), one block at a time: all at once would not fit."""
+        x = embedded
+        for block in self.blocks:
+            x, weights = block(x, True)
+            yield x, weights
 
     def normed(self, tokens: Tensor) -> Tensor:
         """Tokens after the tower's last norm; unchanged where it has none."""

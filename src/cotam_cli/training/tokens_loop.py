@@ -1,7 +1,7 @@
 """Training of the token adapter: codec and encoder frozen, the multi-level loss on the encoder's tokens.
 
-The loss is `low` times the mean squared error of the tokens after a shallow block plus `high` times that of the final
-ones, each as a share of the original tokens' variance, so that the weights mean the same for every encoder. The first
+The loss is `low` times the error of the tokens after a shallow block plus `high` times that of the final ones: the root
+of the mean square, as a share of the original tokens', so that the weights mean the same for every encoder. The first
 fifth of the schedule holds the shallow ones alone, and is cheap: no block after them runs.
 """
 
@@ -29,6 +29,7 @@ from cotam_cli.codec.tokens import (
     Resize,
     axis_weights,
     codec_identity,
+    default_resize,
 )
 from cotam_cli.errors import CotamError
 from cotam_cli.guidance.torch_vit import Tower
@@ -84,7 +85,7 @@ class Batch:
 def preprocessing_of(vit: Vit, run: TokenRun) -> Preprocessing:
     """How the tower's input is made: CLIP's way for open_clip's towers, any size for the others."""
     size = vit.positions.shape[-1] * vit.patch.shape[-1]
-    resize = run.resize or ("fit" if run.tower.lower().endswith(".onnx") else "shortest")
+    resize = run.resize or default_resize(run.tower)
     return Preprocessing(resize, size, run.interpolation, vit.mean, vit.std)
 
 
@@ -97,10 +98,16 @@ def coded(codec: Codec, pixels: Tensor, plane: Tensor, base: Tensor) -> tuple[Te
 
 
 def relative_error(found: Tensor, wanted: Tensor) -> Tensor:
-    """Mean squared error as a share of the variance of `wanted` over tokens; both [n, tokens, d]."""
+    """Mean squared error of each picture, [n], as a share of the variance of `wanted` over all tokens; both
+    [n, tokens, d]."""
     wanted = wanted.float()
     spread = (wanted - wanted.mean((0, 1))).square().mean()
-    return (found.float() - wanted).square().mean() / spread
+    return (found.float() - wanted).square().mean((1, 2)) / spread
+
+
+def root(errors: Tensor) -> Tensor:
+    """The mean of the errors' roots: low qualities, whose errors are many times as large, do not decide alone."""
+    return (errors + 1e-6).sqrt().mean()
 
 
 class TokenTraining:
@@ -200,7 +207,7 @@ class TokenTraining:
         return Batch(original, decoded, latents, plane)
 
     def losses(self, batch: Batch, deep: bool) -> tuple[Tensor, Tensor | None]:
-        """The shallow and the final tokens' error."""
+        """The shallow and the final tokens' error; without `deep` the former alone."""
         tower, shallow, last = self.tower, self.run.shallow, self.tower.depth
         rows, crop = batch.original.shape[-1] // tower.patch, LATENT_PITCH * batch.plane.shape[-1]
         weights = torch.from_numpy(axis_weights(batch.plane.shape[-1], LATENT_PITCH, 0, crop, rows))
@@ -211,10 +218,11 @@ class TokenTraining:
                 prior = tower.embed(batch.decoded)
             added = self.net(batch.latents, batch.plane, weights, weights)
             found = tower.run_from(prior.float() + added.float(), tokens=blocks).tokens
-        low = relative_error(found[shallow], wanted[shallow])
+        low = root(relative_error(found[shallow], wanted[shallow]))
         if not deep:
             return low, None
-        return low, relative_error(tower.normed(found[last].float()), tower.normed(wanted[last].float()))
+        ends = (tower.normed(tokens[last].float()) for tokens in (found, wanted))
+        return low, root(relative_error(*ends))
 
     def advance(self, pack: Pack, progress: float) -> dict[str, float]:
         """One step; its pictures depend on its number alone."""

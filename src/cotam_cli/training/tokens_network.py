@@ -24,6 +24,8 @@ from cotam_cli.training.guide_network import (
     plain_norm,
 )
 
+FADE = 0.8  # the codec's error falls about as exp(-0.8 t): five times from quality 1 to 8
+
 
 @dataclass(frozen=True)
 class AdapterSizes:
@@ -72,7 +74,9 @@ class TokenAdapter(nn.Module):
             table = F.interpolate(table, size=(r, c), mode="bicubic", align_corners=False)
         x = (x + table.permute(0, 2, 3, 1)).reshape(n, r * c, width)
         x = torch.cat([self.class_token.to(x.dtype).expand(n, -1, -1), x], 1)
-        x = self.last(self.block(self.norm(x))) * self.output_scale
+        amount = torch.exp(-FADE * plane).flatten(1).unsqueeze(-1)  # the finer the picture, the less it lacks
+        amount = torch.cat([amount.mean(1, keepdim=True).expand(-1, self.sizes.extra, -1), amount], 1)
+        x = self.last(self.block(self.norm(x))) * self.output_scale * amount
         extra = self.sizes.extra
         cells = x[:, extra:].reshape(n, r, c * width)
         rows = torch.matmul(down, cells).view(n, len(down), c, width)
@@ -124,6 +128,15 @@ def _embedded(g: Graph, vit: Vit) -> Value:
     return x if vit.pre_norm is None else g.norm(x, vit.pre_norm)
 
 
+def _amount(g: Graph, extra: int) -> Value:
+    """How much the tokens may change, [1, extra + r c, 1]."""
+    t = g.op("Slice", "planes", g.integers(0), g.integers(1), g.integers(3))
+    amount = g.op("Exp", g.op("Mul", g.op("Reshape", t, g.integers(1, -1, 1)), g.scalar(-FADE)))
+    if not extra:
+        return amount
+    return g.op("Concat", g.op("ReduceMean", amount, axes=[1], keepdims=1), amount, axis=1)
+
+
 def _difference(g: Graph, net: TokenAdapter) -> Value:
     sizes, width = net.sizes, net.sizes.width
     scaled = g.op("Mul", "latents", g.constant(plain_array(net.input_scale)))
@@ -134,6 +147,7 @@ def _difference(g: Graph, net: TokenAdapter) -> Value:
         x = g.op("Concat", g.constant(plain_array(net.class_token)[None]), x, axis=1)
     x, _ = g.block(g.norm(x, plain_norm(net.norm)), plain_block(net.block), sizes.heads, "gelu")
     x = g.op("Mul", g.linear(x, plain_linear(net.last)), g.constant(plain_array(net.output_scale)))
+    x = g.op("Mul", x, _amount(g, sizes.extra))
     start, end = g.integers(sizes.extra), g.integers(2**62)
     cells = g.op("Slice", x, start, end, g.integers(1))
     sides = g.op("Slice", g.op("Shape", "latents"), g.integers(1), g.integers(2))
