@@ -13,7 +13,7 @@ from cotam_cli.codec.alpha import decode_alpha
 from cotam_cli.codec.models import Model, Target, load_model
 from cotam_cli.codec.quality import Plane, float_planes, quality_plane, undo_gain
 from cotam_cli.codec.tiling import run_synthesis
-from cotam_cli.entropy.latents import Latents, decode_latents
+from cotam_cli.entropy.latents import Latents, decode_latents, expect_hyper
 from cotam_cli.entropy.maps import decode_map
 from cotam_cli.errors import CotamError, FormatError
 
@@ -92,6 +92,7 @@ def check_target(target: str) -> None:
 
 def _latents(header: Header, frame: Frame, crc: int) -> DecodedLatents:
     model = load_model(header.model)
+    expect_hyper(model.entropy, frame.hyper, *header.latent_grid, header.quality)
     plane = quality_plane(header, _levels(header, frame))
     latents = decode_latents(model.entropy, frame.hyper, frame.latents, plane, header.quality, crc=crc)
     return DecodedLatents(header, model, plane, latents)

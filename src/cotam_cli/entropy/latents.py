@@ -124,6 +124,17 @@ def decode_latents(
     return _walk(model, plane, quality, exchange, crc)
 
 
+def expect_hyper(model: EntropyModel, z_payload: bytes, rows: int, columns: int, quality: int) -> None:
+    """Raise FormatError when a payload of z is too short for rows x columns latents.
+
+    Costs nothing: for a decoder that has other work to do for each pixel first.
+    """
+    index = _to_index(model.z_curve(t_of_quality(np.array(quality, np.int64))))
+    height, width = hyper_grid(rows, columns)
+    counts = (np.bincount(index, minlength=SCALES) * (height * width)).tolist()
+    Decoder(model.tables, z_payload).expect((k - 1, count) for k, count in enumerate(counts) if k != SKIP)
+
+
 def corners(number: int) -> Iterator[tuple[int, tuple[slice, slice], slice]]:
     """What pass 0..3 codes: for each corner of 2x2 positions (group, its positions, the group's channels)."""
     for row, columns in enumerate(((0, 2), (3, 1))):
