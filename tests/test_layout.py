@@ -4,6 +4,8 @@ cli -> (codec, bench, integrations) -> (guidance, entropy, bitstream, images) ->
 """
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,3 +138,62 @@ def test_the_reader_of_imports_sees_every_kind(tmp_path, monkeypatch):
         ("cotam_cli.images", True),
         ("cotam_cli.training.loop", False),
     ]
+
+
+NO_NETWORK = {
+    "cli",
+    "codec",
+    "entropy",
+    "bitstream",
+    "images",
+    "errors",
+    "api",
+    "__init__",
+    "__main__",
+    "pillow",
+}
+"""What decodes and encodes: it opens no connection, so it downloads no model."""
+
+NETWORK = {
+    "socket",
+    "ssl",
+    "http",
+    "urllib",
+    "ftplib",
+    "requests",
+    "httpx",
+    "httpx2",
+    "aiohttp",
+    "huggingface_hub",
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_nothing_is_unpickled_or_run_as_code(path):
+    if part_of(path) == "training":
+        pytest.skip("not in use when pictures are coded")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            name = node.func.id if isinstance(node.func, ast.Name) else None
+            assert name not in {"eval", "exec", "compile", "__import__"}, f"line {node.lineno}"
+            loads = ast.unparse(node.func) in {"np.load", "numpy.load"}
+            given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            assert not loads or given.get("allow_pickle") == "False", f"line {node.lineno}"
+            assert given.get("shell", "False") == "False", f"line {node.lineno}"
+    modules = {module.split(".")[0] for module, _ in imported(path)}
+    assert not modules & {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "cloudpickle"}
+    if part_of(path) in NO_NETWORK and path.name != "gateway.py":
+        assert not modules & NETWORK
+
+
+def test_coding_needs_no_network():
+    """With sockets that cannot be made, a picture is coded and decoded."""
+    script = (
+        "import socket\n"
+        "def none(*_, **__): raise OSError('no network')\n"
+        "socket.socket = socket.create_connection = socket.getaddrinfo = none\n"
+        "import cotam_cli\nfrom PIL import Image\n"
+        "print(cotam_cli.decode(cotam_cli.encode(Image.new('RGB', (20, 20)))).size)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout == "(20, 20)\n", done.stderr

@@ -36,6 +36,7 @@ def test_threads_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
         models.open_session(b"")
 
 
+FILES = ["manifest.json", "entropy.npz", "gains.npz", "analysis.onnx", "hyper.onnx", "synthesis.onnx"]
 BROKEN = {
     "absent": "sys.modules['onnxruntime'] = None",
     "broken": (
@@ -86,3 +87,24 @@ def test_onnxruntime_tells_nobody_and_leaves_nothing_in_the_home_folder(tmp_path
     result = run(script, HOME=str(tmp_path), TMPDIR=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
     assert result.returncode == 0, result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("fault", ["flipped", "cut", "missing"])
+def test_every_file_of_a_model_is_checked_and_named(name: str, fault: str, tmp_path: Path) -> None:
+    record = models.load_model().record
+    for path in (models.models_folder() / record.name).iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    data = bytearray((tmp_path / name).read_bytes())
+    (tmp_path / name).unlink()
+    if fault != "missing":
+        data[len(data) // 2] ^= 1
+        (tmp_path / name).write_bytes(data if fault == "flipped" else data[:-1])
+    wanted = "missing" if fault == "missing" else "damaged"
+    with pytest.raises(ModelError, match=rf"{name} is {wanted}.*reinstall"):
+        models.Model(record, tmp_path).file(name)
+
+
+def test_files_that_the_manifest_does_not_name_are_not_read() -> None:
+    with pytest.raises(ModelError, match="has no"):
+        models.load_model().file("../guide-1/guide.onnx")
