@@ -16,11 +16,12 @@ VENV := .venv
 DEMO := .venv-demo
 WORKSHOP := .venv-torch
 FUZZ := .venv-fuzz
+MIN := .venv-min
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch lint attacks fuzz golden reference train export eval bench bench-report evidence guide
-.PHONY: ablate clean
+.PHONY: help demo test test-torch test-min lint audit matrix attacks fuzz golden reference
+.PHONY: train export eval bench bench-report evidence guide ablate clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +36,16 @@ lint: $(VENV)/ready ## Check style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+test-min: $(MIN)/ready ## Run the tests with the lowest versions of dependencies that pyproject.toml allows
+	$(MIN)/bin/pytest $(ARGS)
+
+audit: $(VENV)/ready ## Look up known vulnerabilities of what is installed
+	$(VENV)/bin/python $(PIP) pip-audit
+	$(VENV)/bin/pip-audit --local --skip-editable $(ARGS)
+
+matrix: $(VENV)/ready ## Decode the golden files on all releases, kernels and settings: docs/exactness.md
+	$(VENV)/bin/python benchmarks/exactness.py $(ARGS)
 
 attacks: $(VENV)/ready ## Try every known way to abuse the format, each with time and memory
 	$(VENV)/bin/python attacks/run.py $(ARGS)
@@ -89,7 +100,7 @@ ablate: $(WORKSHOP)/ready ## Measure maps against none on DATA at equal bytes (A
 	$(WORKSHOP)/bin/python -m cotam_cli.training guide ablate --data $(DATA) --out $(GUIDE)/ablation $(ARGS)
 
 clean: ## Remove the virtual environments and what was built
-	rm -rf $(VENV) $(DEMO) $(WORKSHOP) $(FUZZ) .fuzz .bench-cache demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) $(WORKSHOP) $(FUZZ) $(MIN) .fuzz .matrix .bench-cache demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -117,4 +128,12 @@ $(FUZZ)/ready: pyproject.toml
 	$(PYTHON) -m venv $(FUZZ)
 	$(FUZZ)/bin/python $(PIP) --upgrade "pip>=25.1"
 	$(FUZZ)/bin/python $(PIP) atheris --editable .
+	touch $@
+
+# Needs a Python that the lowest NumPy has wheels for: up to 3.12.
+$(MIN)/ready: pyproject.toml
+	$(PYTHON) -m venv $(MIN)
+	$(MIN)/bin/python $(PIP) "uv>=0.8"
+	VIRTUAL_ENV=$(MIN) $(MIN)/bin/uv pip install --quiet --resolution lowest-direct --editable ".[gateway]"
+	VIRTUAL_ENV=$(MIN) $(MIN)/bin/uv pip install --quiet --group dev
 	touch $@
