@@ -1,108 +1,113 @@
-"""The same pictures through Ray Data, through a plain pool of processes, and through one `cotam` command a picture.
+"""The same pictures through the Ray Data example, through one `cotam encode -r`, and through a command each.
 
-python benchmarks/scale.py [--pictures N] [--side PIXELS] [--cores N]      needs the extra ray
+python benchmarks/scale.py [FOLDER | --pictures N --side PIXELS] [--cores N]      needs the extra ray
 
-All three have the same number of cores, and what it takes to start them is left out for the first two (a few
-seconds, once) and counted for the third (where it is paid for each picture).
+All have the same number of cores, and all is counted: start, loading, shards or files on disk, end. The batch runs
+before and after Ray, so that a machine that got busier or idler meanwhile shows.
 """
 
 import argparse
-import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image
 
-PHOTO = Path(__file__).parents[1] / "examples" / "kodim23.png"
+EXAMPLES = Path(__file__).parents[1] / "examples"
+ALONE = 20
+"""Pictures that get a command each: enough to know what one costs."""
 
 
-def make(folder: Path, count: int, side: int) -> list[Path]:
+def make(folder: Path, count: int, side: int) -> Path:
     """Crops of one photo, all different."""
-    photo = Image.open(PHOTO).convert("RGB")
-    paths = []
+    photo = Image.open(EXAMPLES / "kodim23.png").convert("RGB")
+    folder.mkdir()
     for number in range(count):
         left, top = 7 * number % (photo.width - side), 11 * number % (photo.height - side)
-        path = folder / f"{number:05}.png"
-        photo.crop((left, top, left + side, top + side)).save(path)
-        paths.append(path)
-    return paths
+        photo.crop((left, top, left + side, top + side)).save(folder / f"{number:05}.png")
+    return folder
 
 
-def prepare() -> None:
-    os.environ["COTAM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
+def with_batch(folder: Path, out: Path, cores: int) -> int:
+    command = [
+        sys.executable,
+        "-m",
+        "cotam_cli",
+        "encode",
+        "-r",
+        str(folder),
+        "-o",
+        str(out),
+        "-j",
+        str(cores),
+    ]
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    return sum(1 for _ in out.rglob("*.ctm"))
 
 
-def encode(path: str) -> int:
-    import cotam_cli
+def with_commands(paths: list[Path], out: Path, cores: int) -> int:
+    environment = {**os.environ, "COTAM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
-    return len(cotam_cli.encode(path))
-
-
-def with_pool(paths: list[Path], cores: int) -> float:
-    names = [str(path) for path in paths]
-    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn"), prepare) as pool:
-        list(pool.map(encode, names[:1] * cores * 2))
-        began = time.perf_counter()
-        list(pool.map(encode, names, chunksize=4))
-        return time.perf_counter() - began
-
-
-def with_commands(paths: list[Path], cores: int) -> float:
     def command(path: Path) -> None:
-        arguments = ["encode", str(path), "-o", str(path.with_suffix(".ctm"))]
-        environment = {**os.environ, "COTAM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        arguments = ["encode", str(path), "-o", str(out / f"{path.stem}.ctm")]
         subprocess.run([sys.executable, "-m", "cotam_cli", *arguments], check=True, env=environment)
 
-    began = time.perf_counter()
+    out.mkdir()
     with ThreadPoolExecutor(cores) as pool:
         list(pool.map(command, paths))
-    return time.perf_counter() - began
+    return len(paths)
 
 
-def with_ray(folder: Path, cores: int) -> float:
-    import ray
-
-    from cotam_cli.integrations.ray import Encoder
-
-    ray.init(num_cpus=cores, include_dashboard=False, object_store_memory=200_000_000, log_to_driver=False)
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    data = ray.data.read_binary_files(str(folder), file_extensions=["png"]).materialize()
-    coded = data.map_batches(Encoder, batch_size=8, num_cpus=1, concurrency=cores)
-    began, count = time.perf_counter(), 0
-    first = began
-    for batch in coded.iter_batches(batch_size=8):
-        count += len(batch["ctm"])
-        if count == 8:
-            first = time.perf_counter()  # the actors are up
-    end = time.perf_counter()
-    ray.shutdown()
-    return (end - first) * count / (count - 8)
+def with_ray(folder: Path, out: Path, cores: int) -> int:
+    """examples/ray_shards.py on a local cluster; the number of pictures that it says it has coded."""
+    script = (
+        "import ray, runpy, sys; sys.argv = sys.argv[1:]; ray.init(num_cpus=int(sys.argv.pop()), "
+        "include_dashboard=False, object_store_memory=1_000_000_000, log_to_driver=False); "
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    arguments = [str(EXAMPLES / "ray_shards.py"), str(folder), str(out), "3", str(cores)]
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
+    result = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        check=True,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    last = result.stdout.splitlines()[-1]
+    print(f"  the example itself says: {last}")
+    return int(last.split()[0])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=200)
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("--pictures", type=int, default=2000)
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--cores", type=int, default=2)
     options = parser.parse_args()
+    cores = options.cores
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        paths = make(folder, options.pictures, options.side)
+        out = Path(name)
+        folder = options.folder or make(out / "pictures", options.pictures, options.side)
+        some = sorted(folder.rglob("*.png"))[:ALONE]
         runs = {
-            "pool of processes": lambda: (with_pool(paths, options.cores), len(paths)),
-            "Ray Data": lambda: (with_ray(folder, options.cores), len(paths)),
-            "a command each": lambda: (with_commands(paths[:20], options.cores), 20),
+            "cotam encode -r": lambda: with_batch(folder, out / "before", cores),
+            "Ray Data": lambda: with_ray(folder, out / "shards", cores),
+            "cotam encode -r again": lambda: with_batch(folder, out / "after", cores),
+            "a command each": lambda: with_commands(some, out / "alone", cores),
         }
         for title, run in runs.items():
-            seconds, count = run()
-            rate = count / seconds
+            began = time.perf_counter()
+            count = run()
+            seconds = time.perf_counter() - began
             print(
-                f"{title:18} {rate:7.2f} pictures/s, {3600 * rate / options.cores:8.0f} a core-hour",
+                f"{title:22} {count} pictures in {seconds:.1f} s: {count / seconds:.2f} a second, "
+                f"{3600 * count / seconds / cores:.0f} a core-hour",
                 flush=True,
             )
 

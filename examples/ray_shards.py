@@ -13,6 +13,7 @@ from cotam_cli.integrations.ray import Encoder
 
 source, target = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
 quality = float(sys.argv[3]) if len(sys.argv) > 3 else 3.0
+LITTLE = 0.1  # of a core for steps that only move bytes, so that none stands idle beside one that encodes
 
 
 def as_samples(batch: dict) -> dict:
@@ -30,16 +31,19 @@ actors = int(ray.cluster_resources()["CPU"])
 began = time.perf_counter()
 coded = (
     ray.data.read_binary_files(
-        str(source), include_paths=True, file_extensions=["png", "jpg", "jpeg", "webp"]
+        str(source),
+        include_paths=True,
+        file_extensions=["png", "jpg", "jpeg", "webp"],
+        ray_remote_args={"num_cpus": LITTLE},
     )
     .map_batches(
         Encoder,
         batch_size=16,
-        num_cpus=1,
-        concurrency=(1, actors),
+        num_cpus=1 - LITTLE,
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors),
         fn_constructor_kwargs={"quality": quality},
     )
-    .map_batches(as_samples)
+    .map_batches(as_samples, num_cpus=LITTLE)
     .materialize()
 )
 seconds = time.perf_counter() - began

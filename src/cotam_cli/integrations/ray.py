@@ -4,7 +4,8 @@
     from cotam_cli.integrations.ray import Encoder
 
     pictures = ray.data.read_binary_files("pictures/", include_paths=True)
-    coded = pictures.map_batches(Encoder, batch_size=16, concurrency=8, num_cpus=1)
+    actors = ray.data.ActorPoolStrategy(size=8)
+    coded = pictures.map_batches(Encoder, batch_size=16, num_cpus=1, compute=actors)
 
 Batches are dicts of NumPy columns, Ray's default. A picture that cannot be read does not stop the others: its
 row gets a reason in the column `error`, which is empty elsewhere. Each actor computes with one thread, as Ray
