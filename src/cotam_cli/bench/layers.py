@@ -214,7 +214,7 @@ def _decoded(eyes: Any, data: bytes, target: str, how: Preprocessing, adapter: T
         return _embed(eyes, decode_pixels(data, target="human" if target == "human" else "mllm"), how)
     import torch
 
-    found = adapter.run(decode_to_latents(data), decode_pixels(data, target="human"))
+    found = adapter.run(decode_to_latents(data))
     return torch.from_numpy(found.tokens)
 
 

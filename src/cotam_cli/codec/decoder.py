@@ -79,7 +79,7 @@ def decode_frames(
             _check_hash(header, crc)
         alpha = None if frame.alpha is None else decode_alpha(frame.alpha, header.height, header.width)
         duration = frame.info.duration_ms if frame.info is not None else None
-        yield DecodedFrame(_synthesise(decoded, target), alpha, duration)
+        yield DecodedFrame(synthesise(decoded, target), alpha, duration)
         if first:
             return
 
@@ -98,7 +98,8 @@ def _latents(header: Header, frame: Frame, crc: int) -> DecodedLatents:
     return DecodedLatents(header, model, plane, latents)
 
 
-def _synthesise(decoded: DecodedLatents, target: Target) -> Pixels:
+def synthesise(decoded: DecodedLatents, target: Target) -> Pixels:
+    """Decoded latents to uint8 [h, w, 3] pixels."""
     values = undo_gain(decoded.model.gains, decoded.latents.y, decoded.plane)
     session = decoded.model.synthesis(target)
     pixels = run_synthesis(session, values, float_planes(decoded.plane))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cotam_cli.bitstream import MAX_PIXELS
-from cotam_cli.codec.decoder import DecodedLatents, decode_pixels, decode_to_latents
+from cotam_cli.codec.decoder import DecodedLatents, decode_to_latents, synthesise
 from cotam_cli.codec.models import Model, ModelRecord, models_folder, open_session, token_records
 from cotam_cli.codec.quality import float_planes, undo_gain
 from cotam_cli.errors import CotamError, ModelError
@@ -188,9 +188,10 @@ class TokenAdapter:
             f"({model.record.name}); name an adapter for that one with --encoder"
         )
 
-    def run(self, decoded: DecodedLatents, prior: Pixels) -> Tokens:
-        """Decoded latents, and the picture decoded of them without an adapter, to tokens. Raises as `check`."""
+    def run(self, decoded: DecodedLatents) -> Tokens:
+        """Decoded latents to tokens. Raises as `check`."""
         self.check(decoded.model)
+        prior = synthesise(decoded, "human")
         pixels, view = prepare(prior, self.preprocessing, self.patch)
         latents = undo_gain(decoded.model.gains, decoded.latents.y, decoded.plane)
         planes = float_planes(decoded.plane)[0]
@@ -288,7 +289,7 @@ def tokens_of(
         raise CotamError("tokens are made of still pictures; decode the animation to numbered frames first")
     adapter = find_adapter(encoder, decoded.model)
     adapter.check(decoded.model)
-    tokens = adapter.run(decoded, decode_pixels(data, target="human", max_pixels=max_pixels))
+    tokens = adapter.run(decoded)
     return tokens, adapter.metadata(tokens)
 
 

@@ -51,7 +51,7 @@ def tokens() -> None:
     show_default=True,
     help="Largest side of a crop; smallest: half.",
 )
-@click.option("--rate", type=float, default=5e-4, show_default=True, help="AdamW's learning rate.")
+@click.option("--rate", type=float, default=3e-4, show_default=True, help="AdamW's learning rate.")
 @click.option(
     "--low", type=float, default=0.1, show_default=True, help="Weight of the shallow tokens' error."
 )

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cotam_cli.bench.pictures import find_pictures, load_pixels
-from cotam_cli.codec.decoder import decode_pixels, decode_to_latents
+from cotam_cli.codec.decoder import decode_to_latents
 from cotam_cli.codec.encoder import encode_pixels
 from cotam_cli.codec.tokens import FORMAT, TokenAdapter, prepare
 from cotam_cli.errors import CotamError
@@ -97,7 +97,7 @@ def measure(
         wanted = _layers(eyes, eyes.embed(unit))
         for quality in qualities:
             data = encode_pixels(pixels, quality)
-            tokens = adapter.run(decode_to_latents(data), decode_pixels(data, target="human"))
+            tokens = adapter.run(decode_to_latents(data))
             figures = {"bpp": 8 * len(data) / (pixels.shape[0] * pixels.shape[1])}
             for name, given in (("prior", tokens.prior), ("adapter", tokens.tokens)):
                 for part, found in _layers(eyes, torch.from_numpy(given)).items():

@@ -58,7 +58,7 @@ class TokenRun:
     steps: int = 0  # > 0: the schedule's length in steps instead
     batch: int = 4  # crops of the smallest size; fewer of larger ones
     crop: int = 512  # the largest; the smallest is half of it
-    rate: float = 5e-4
+    rate: float = 3e-4
     low: float = 0.1
     high: float = 1.0
     shallow: int = 1
