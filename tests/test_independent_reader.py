@@ -162,7 +162,7 @@ def test_animation() -> None:
     """Each frame is decoded by itself; one hash runs through all of them."""
     frame = FRAME + bytes([2, 4, 0x5A, 0x3C, 0x77, 0x19, 3, 5, 0x81, 0x0F, 0xC4, 0x2B, 0x66])
     still, animation = build(frame[8:], 2), build(frame * 2, 6, flags=4)
-    model = reader.Model(reader.MODELS / "ctm-1")
+    model = reader.Model(reader.MODELS / "ctm-2")
     header, payloads = reader.read_container(animation, KNOWN)
     frames = [reader.read_frame(model, header, each) for each in payloads]
     once = reader.add_to_hash(0, frames[0])
