@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from cotam_cli.codec.models import load_model
 from cotam_cli.entropy import latents as module
-from cotam_cli.entropy.latents import decode_latents, encode_latents, hyper_grid, put_pass, take_pass
+from cotam_cli.entropy.latents import (
+    decode_latents,
+    encode_latents,
+    hyper_features,
+    hyper_grid,
+    put_pass,
+    take_pass,
+)
 from cotam_cli.errors import FormatError
 
 MODEL = load_model().entropy
@@ -31,7 +38,8 @@ def random_source(rows: int, columns: int, spread: float, seed: int = 0):
 )
 def test_what_is_coded_comes_back(rows: int, columns: int, spread: float, quality: int) -> None:
     z, gained, plane = random_source(rows, columns, spread)
-    *payloads, coded = encode_latents(MODEL, z, gained, plane, quality)
+    given_features = hyper_features(MODEL, z)  # of channels too that this quality does not code
+    *payloads, coded = encode_latents(MODEL, z, gained, plane, quality, features=given_features)
     decoded = decode_latents(MODEL, *payloads, plane, quality)
     assert np.array_equal(decoded.y, coded.y)
     assert np.array_equal(decoded.z, coded.z)

@@ -70,7 +70,6 @@ def decode_frames(
     check_target(target)
     container = data if isinstance(data, Container) else parse(data, max_pixels=max_pixels)
     header, crc = container.header, 0
-    load_model(header.model).load_ahead(target)
     frames = container.frames()
     for number, frame in enumerate(frames, 1):
         decoded = _latents(header, frame, crc)

@@ -12,7 +12,6 @@ import io
 import json
 import os
 import threading
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib import resources
@@ -129,17 +128,6 @@ class Model:
         The second adds the residual of the adapter, where the model has one.
         """
         return self._session(self._synthesis_file(target))
-
-    def load_ahead(self, target: Target) -> None:
-        """Begin to load a synthesis beside other work; what goes wrong is raised where it is asked for."""
-
-        def load() -> None:
-            with suppress(CotamError):
-                self._session(name)
-
-        name = self._synthesis_file(target)
-        if name not in self._sessions:
-            threading.Thread(target=load).start()
 
     def _synthesis_file(self, target: Target) -> str:
         return "machine.onnx" if target == "mllm" and "machine.onnx" in self._sums else "synthesis.onnx"

@@ -77,6 +77,9 @@ def encode_latents(
     Returns the payloads of z and y and what the decoder will see.
     """
     coders = Encoder(model.tables), Encoder(model.tables)
+    coded_z = _coded_hyper(model, z, quality)
+    if not np.array_equal(coded_z, z):
+        z, features = coded_z, None  # the given features are not those that a decoder will have
 
     def exchange(index: NDArray[np.uint8], mean: Ints | None, turn: int) -> Ints:
         if mean is None:
@@ -122,6 +125,12 @@ def decode_latents(
         return symbols
 
     return _walk(model, plane, quality, exchange, crc)
+
+
+def _coded_hyper(model: EntropyModel, z: Ints, quality: int) -> Ints:
+    """z as a decoder will have it: zero in the channels that a quality does not code, within int16."""
+    index = _to_index(model.z_curve(t_of_quality(np.array(quality, np.int64))))
+    return np.where(index == SKIP, 0, np.clip(z, MIN_SYMBOL, MAX_SYMBOL)).astype(np.int32)
 
 
 def expect_hyper(model: EntropyModel, z_payload: bytes, rows: int, columns: int, quality: int) -> None:
