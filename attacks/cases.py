@@ -228,7 +228,7 @@ def free_chunks_of_64_MB(folder: Path) -> Attack:
     container = parse(cotam_cli.encode(PICTURE))
     junk = tuple(Chunk(200, bytes(1 << 18)) for _ in range(250))
     return decode(
-        folder, pack(replace(container, chunks=(*junk, *container.chunks))), code=0, makes={"out.png"}
+        folder, pack(replace(container, chunks=(*junk, *container.chunks))), code=0, makes={"out.png"}, limited=False
     )
 
 
@@ -396,7 +396,7 @@ def picture_of_160_megapixels_in_500_kB(folder: Path) -> Attack:
 def text_bomb_in_a_png(folder: Path) -> Attack:
     bomb = zlib.compress(bytes(1 << 28), 9)
     return encode(
-        folder, png(8, 8, *[(b"zTXt", b"k\0\0" + bomb)] * 4, data=zlib.compress(bytes(25 * 8))), "text"
+        folder, png(8, 8, *[(b"zTXt", b"k\0\0" + bomb)] * 4, data=zlib.compress(bytes(25 * 8))), "TEXT"
     )
 
 
