@@ -228,7 +228,11 @@ def free_chunks_of_64_MB(folder: Path) -> Attack:
     container = parse(cotam_cli.encode(PICTURE))
     junk = tuple(Chunk(200, bytes(1 << 18)) for _ in range(250))
     return decode(
-        folder, pack(replace(container, chunks=(*junk, *container.chunks))), code=0, makes={"out.png"}, limited=False
+        folder,
+        pack(replace(container, chunks=(*junk, *container.chunks))),
+        code=0,
+        makes={"out.png"},
+        limited=False,
     )
 
 
