@@ -81,7 +81,7 @@ def test_eight_threads_from_the_first_call_on(pictures: list[Path]) -> None:
 def test_memory_does_not_grow() -> None:
     """A short form of benchmarks/leak.py: a leak of one small picture a round would show."""
     script = Path(__file__).parents[1] / "benchmarks" / "leak.py"
-    command = [sys.executable, str(script), "--rounds", "60", "--settle", "20"]
+    command = [sys.executable, str(script), "--rounds", "100", "--settle", "50"]
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "COTAM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
