@@ -127,9 +127,14 @@ def decode_latents(
     return _walk(model, plane, quality, exchange, crc)
 
 
+def _hyper_index(model: EntropyModel, quality: int) -> NDArray[np.uint8]:
+    """The scale index of each channel of z at a header's quality, [hyper]."""
+    return _to_index(model.z_curve(t_of_quality(np.array(quality, np.int64))))
+
+
 def _coded_hyper(model: EntropyModel, z: Ints, quality: int) -> Ints:
     """z as a decoder will have it: zero in the channels that a quality does not code, within int16."""
-    index = _to_index(model.z_curve(t_of_quality(np.array(quality, np.int64))))
+    index = _hyper_index(model, quality)
     return np.where(index == SKIP, 0, np.clip(z, MIN_SYMBOL, MAX_SYMBOL)).astype(np.int32)
 
 
@@ -138,7 +143,7 @@ def expect_hyper(model: EntropyModel, z_payload: bytes, rows: int, columns: int,
 
     Costs nothing: for a decoder that has other work to do for each pixel first.
     """
-    index = _to_index(model.z_curve(t_of_quality(np.array(quality, np.int64))))
+    index = _hyper_index(model, quality)
     height, width = hyper_grid(rows, columns)
     counts = (np.bincount(index, minlength=SCALES) * (height * width)).tolist()
     Decoder(model.tables, z_payload).expect((k - 1, count) for k, count in enumerate(counts) if k != SKIP)
@@ -198,7 +203,7 @@ def _walk(
     rows, columns = plane.shape
     t = t_of_quality(plane)
     z_shape = (*hyper_grid(rows, columns), model.hyper)
-    z_index = _to_index(model.z_curve(t_of_quality(np.array(quality, np.int64))))
+    z_index = _hyper_index(model, quality)
     z = exchange(np.broadcast_to(z_index, z_shape).ravel(), None, 0).reshape(z_shape)
     crc = _crc(z, crc)
     if features is None:

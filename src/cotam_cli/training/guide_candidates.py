@@ -14,8 +14,9 @@ from cotam_cli.errors import CotamError
 from cotam_cli.guidance.cells import Field, normalise, resample
 from cotam_cli.guidance.onnx_guide import resized
 from cotam_cli.guidance.options import DEFAULTS
+from cotam_cli.guidance.torch_vit import Tower
 from cotam_cli.training.guide_ablation import Mapper
-from cotam_cli.training.guide_bound import Tower, bound_map
+from cotam_cli.training.guide_bound import bound_map
 from cotam_cli.training.guide_data import TextDetector
 
 LONGEST = 1280  # pixels: larger pictures are scaled down for the text detector
