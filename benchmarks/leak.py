@@ -38,7 +38,8 @@ def one_round(photo: Image.Image, rng: np.random.Generator, number: int) -> None
     crop.save(buffer, kind)
     data = cotam_cli.encode(buffer.getvalue(), quality=1 + number % 8, alpha=True)
     cotam_cli.decode(data).load()
-    for damaged in (data[: len(data) // 2], data[:-5] + b"?" + data[-4:]):
+    flipped = data[:-5] + bytes([data[-5] ^ 0x3F]) + data[-4:]
+    for damaged in (data[: len(data) // 2], flipped):
         try:
             cotam_cli.decode(damaged)
         except cotam_cli.CotamError:
