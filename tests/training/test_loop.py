@@ -1,5 +1,6 @@
 """A run that is stopped and goes on gives what a run in one piece gives."""
 
+import json
 import signal
 from pathlib import Path
 
@@ -10,18 +11,22 @@ pytest.importorskip("torch", reason="training needs PyTorch")
 import torch
 
 from cotam_cli.errors import CotamError
+from cotam_cli.guidance.torch_vit import Tower
 from cotam_cli.training.data import Pack
-from cotam_cli.training.loop import TrainConfig, pack_state, resume_or_start, unpack_state
+from cotam_cli.training.fidelity import VitTeacher
+from cotam_cli.training.loop import TrainConfig, resume_or_start
 from cotam_cli.training.network import NetworkConfig
+from cotam_cli.training.states import pack_state, unpack_state
+from guidance.making import random_vit
 
 TINY = NetworkConfig(
     latents=16, hyper=8, width=16, encoder_blocks=1, decoder_blocks=1, features=8, context=16
 )
 
 
-def train(settings, out, steps, network=TINY, carried=None, **options):
+def train(settings, out, steps, network=TINY, carried=None, teachers=None, **options):
     config = TrainConfig(out=str(out), steps=steps, **{**settings, **options})
-    run = resume_or_start(config, network, carried)
+    run = resume_or_start(config, network, carried, teachers)
     run.train(Pack(Path(config.pack)))
     return run
 
@@ -53,6 +58,38 @@ def test_six_steps_equal_three_and_three(settings, tmp_path, optimiser):
     parts = train(settings, tmp_path / "parts", 6, optimiser=optimiser)
     assert whole.step == parts.step == 6
     assert_equal(whole.state(), parts.state(), but=("core_seconds", "loss"))
+
+
+@pytest.fixture(scope="module")
+def teachers():
+    return {"teacher": VitTeacher(Tower(random_vit()), (1,), (2, 3), 8)}
+
+
+def test_a_taught_run_stopped_and_continued(settings, tmp_path, teachers):
+    options = {"teachers": teachers, "fidelity": 0.5, "distant": 0.5, "seen": 1}
+    whole = train(settings, tmp_path / "whole", 6, **options)
+    train(settings, tmp_path / "parts", 3, **options)
+    parts = train(settings, tmp_path / "parts", 6, **options)
+    assert_equal(whole.state(), parts.state(), but=("core_seconds", "loss"))
+    assert parts.taught == {"teacher": 6}
+
+
+def test_what_the_teachers_miss_shapes_the_codec(settings, tmp_path, teachers):
+    """The same start and crops; one run learns from the teacher alone, as it were, the other never."""
+    options = {"teachers": teachers, "seen": 2, "log_every": 10}
+    logs = {}
+    for name, weight in (("taught", 100.0), ("untaught", 0.0)):
+        train(settings, tmp_path / name, 60, fidelity=weight, **options)
+        lines = (tmp_path / name / "log.jsonl").read_text().splitlines()
+        logs[name] = [json.loads(line)["missed"] for line in lines]
+    assert sum(logs["taught"][-3:]) < 0.97 * sum(logs["untaught"][-3:])
+
+
+def test_wide_crops_are_fewer(settings, tmp_path):
+    run = train(settings, tmp_path, 1, batch=8, distant=1.0)
+    pixels, plane, base = run.batch(Pack(Path(settings["pack"])), run.randomness())
+    assert pixels.shape == (2, 3, 128, 128)
+    assert plane.shape == (2, 1, 8, 8) and base.shape == (2, 1, 1, 1)
 
 
 def test_steps_differ_from_one_another(settings, tmp_path):

@@ -1,4 +1,4 @@
-"""Training of the pixel adapter on a frozen codec, or of the whole codec, with the multi-level fidelity loss."""
+"""Training of the pixel adapter on a frozen codec with the multi-level fidelity loss."""
 
 from __future__ import annotations
 
@@ -21,36 +21,32 @@ from cotam_cli.training.data import Pack
 from cotam_cli.training.fidelity import (
     DEEP,
     SHALLOW,
+    TEXT,
     Teacher,
     distances,
     fidelity_loss,
     level_weights,
-    load_teacher,
+    load_teachers,
     view,
 )
 from cotam_cli.training.loop import TrainConfig, make_optimisers, quality_planes
 from cotam_cli.training.network import (
     Codec,
     NetworkConfig,
-    Output,
     from_unit,
-    rate_distortion,
 )
 
-STATE_VERSION = 1
+STATE_VERSION = 2
+SHALLOW_PHASE = 0.2  # share of the schedule with the shallow answers alone (paper: 1 epoch of 5)
 PRIOR_EVERY = 5  # steps between looks at the prior, which cost as much as half a step
 
 
 @dataclass(frozen=True)
 class AdapterRun:
-    """One run; the rates cool down to zero at the last step.
-
-    part: "adapter" leaves the codec as it is; "codec" trains the codec itself and has no adapter.
-    """
+    """One run; the rates cool down to zero at the last step."""
 
     pack: str
     out: str
-    part: str = "adapter"
     steps: int = 4000
     minutes: float = 600.0
     batch: int = 4
@@ -58,10 +54,8 @@ class AdapterRun:
     distant: float = 0.3  # share of the steps with crops twice as wide, halved before the teachers look
     shallow: float = SHALLOW
     deep: float = DEEP
-    text: float = 0.2
+    text: float = TEXT
     pixels: float = 0.3  # weight of the squared error beside the prior's
-    similarity: float = 0.0  # share of structural distance in the codec's own distortion
-    rate_weight: float = 1.0  # of the rate-distortion loss, where the codec itself is trained
     rate: float = 1e-3
     muon_rate: float = 0.01
     warmup: int = 100
@@ -74,57 +68,41 @@ class AdapterRun:
 
 
 class Fidelity:
-    """A run: frozen or trained codec, adapter, their average, optimisers, counters."""
+    """A run: frozen codec, adapter, its average, optimisers, counters."""
 
     def __init__(
         self, run: AdapterRun, base: dict[str, Any], sizes: AdapterConfig, teachers: list[str]
     ) -> None:
-        if run.part not in ("adapter", "codec"):
-            raise CotamError(f"part {run.part!r} is neither adapter nor codec")
         torch.manual_seed(run.seed)
         self.run, self.path = run, Path(run.out) / "state.pt"
         state = torch.load(self.path, weights_only=True) if self.path.exists() else None
-        if state is not None and (state.get("version"), state["part"]) != (STATE_VERSION, run.part):
-            raise CotamError(f"{self.path} is of another kind of run; give another folder")
+        if state is not None and state.get("version") != STATE_VERSION:
+            raise CotamError(f"{self.path} was written by another version; give another folder")
         self.codec = Codec(NetworkConfig(**base["network"])).to(memory_format=torch.channels_last)
         self.codec.load_state_dict(base["average"])
-        self.codec.eval()
+        self.codec.eval().requires_grad_(False)
         self.base_step = base["step"]
-        self.teachers = [Path(name).name for name in teachers]
+        self.teachers = teachers
         self.step, self.crops, self.core_seconds = 0, 0, 0.0
-        self.trained = self._trained(sizes, base.get("adapter"))
-        self.average = self._copy()
+        self.adapter = self._adapter(sizes, base.get("adapter"))
+        self.average = self._adapter(sizes, {"weights": self.adapter.state_dict()}).requires_grad_(False)
         self.optimisers = make_optimisers(
-            self.trained, TrainConfig("", "", rate=run.rate, muon_rate=run.muon_rate)
+            self.adapter, TrainConfig("", "", rate=run.rate, muon_rate=run.muon_rate)
         )
         if state is not None:
             self._load(state)
 
-    def _trained(self, sizes: AdapterConfig, started: dict[str, Any] | None) -> nn.Module:
-        if self.run.part == "codec":
-            return self.codec
-        self.codec.requires_grad_(False)
+    def _adapter(self, sizes: AdapterConfig, started: dict[str, Any] | None) -> Adapter:
         adapter = Adapter(sizes, self.codec.config.width).to(memory_format=torch.channels_last)
         if started is not None:
             adapter.load_state_dict(started["weights"])
         return adapter
 
-    def _copy(self) -> nn.Module:
-        module = self.trained
-        copy = (
-            Codec(module.config)
-            if isinstance(module, Codec)
-            else Adapter(module.config, self.codec.config.width)
-        )  # type: ignore[arg-type]
-        copy.load_state_dict(module.state_dict())
-        return copy.requires_grad_(False)
-
     def state(self) -> dict[str, Any]:
         return {
             "version": STATE_VERSION,
-            "part": self.run.part,
-            "config": asdict(self.trained.config),  # type: ignore[call-overload]
-            "trained": self.trained.state_dict(),
+            "config": asdict(self.adapter.config),
+            "adapter": self.adapter.state_dict(),
             "average": self.average.state_dict(),
             "optimisers": [o.state_dict() for o in self.optimisers],
             "base_step": self.base_step,
@@ -139,7 +117,7 @@ class Fidelity:
             raise CotamError(
                 f"{self.path} belongs to step {state['base_step']} of the codec, not {self.base_step}"
             )
-        self.trained.load_state_dict(state["trained"])
+        self.adapter.load_state_dict(state["adapter"])
         self.average.load_state_dict(state["average"])
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
@@ -159,19 +137,12 @@ class Fidelity:
             for group in optimiser.param_groups:
                 group["lr"] = group["top"] * factor
 
-    def decode(self, pixels: Tensor, plane: Tensor, base: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What is decoded, the prior (both 0..1), and the rate-distortion loss, 0 where the codec is frozen."""
-        if isinstance(self.trained, Adapter):
-            with torch.no_grad():
-                latents, _, _ = self.codec.code(pixels, plane, base)
-            prior, found = adapted(self.codec.synthesis, self.trained, latents, plane)
-            return from_unit(found), from_unit(prior), torch.zeros(())
-        output: Output = self.codec(pixels, plane, base)
-        return (
-            output.pixels,
-            output.pixels.detach(),
-            rate_distortion(output, pixels, plane, self.run.similarity),
-        )
+    def decode(self, pixels: Tensor, plane: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
+        """What is decoded and the prior, both 0..1."""
+        with torch.no_grad():
+            latents, _, _ = self.codec.code(pixels, plane, base)
+        prior, found = adapted(self.codec.synthesis, self.adapter, latents, plane)
+        return from_unit(found), from_unit(prior)
 
     def advance(self, pack: Pack, teachers: list[Teacher]) -> dict[str, float]:
         """One step; its pictures depend on its number alone, so that a resumed run goes on as it was."""
@@ -183,28 +154,28 @@ class Fidelity:
         pixels = torch.from_numpy(pack.batch(rng, run.batch, side)).float() / 255
         pixels = pixels.to(memory_format=torch.channels_last)
         plane, base = quality_planes(rng, run.batch, side // 16)
-        weights = level_weights(run.shallow, run.deep, run.text, self.step / run.steps)
+        late = float(self.step >= SHALLOW_PHASE * run.steps)
+        weights = level_weights(run.shallow, late * run.deep, late * run.text)
         self.set_rate()
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            found, prior, loss = self.decode(pixels, plane, base)
-            figures = {"rd": loss.item()}
-            loss = run.rate_weight * loss
+            found, prior = self.decode(pixels, plane, base)
+            figures: dict[str, float] = {}
+            loss = torch.zeros(())
             for number, teacher in enumerate(teachers):
                 scale = 0.5 if distant else 1.0
                 looked = view(rng, (pixels, found.clamp(0, 1), prior.clamp(0, 1)), teacher.stride, scale)
                 answers = distances(teacher, looked[0], looked[1])
                 loss = loss + fidelity_loss(answers, weights)
-                if self.step % PRIOR_EVERY == 0 and run.part == "adapter":
+                if self.step % PRIOR_EVERY == 0:
                     with torch.no_grad():
                         figures |= _shares(number, answers, distances(teacher, looked[0], looked[2]))
         error, before = ((x - pixels).square().mean((1, 2, 3)) for x in (found.float(), prior.float()))
-        if run.part == "adapter":
-            loss = loss + run.pixels * (error / (before + 1e-5)).mean()
+        loss = loss + run.pixels * (error / (before + 1e-5)).mean()
         figures["db"] = (10 * torch.log10((before + 1e-6) / (error.detach() + 1e-6))).mean().item()
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.trained.parameters(), 1.0)
+        norm = nn.utils.clip_grad_norm_(self.adapter.parameters(), 1.0)
         if torch.isfinite(norm):
             for optimiser in self.optimisers:
                 optimiser.step()
@@ -212,12 +183,12 @@ class Fidelity:
         self.crops += run.batch
         decay = min(run.ema, self.step / (self.step + 20))
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.trained.parameters()), 1 - decay)
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.adapter.parameters()), 1 - decay)
         return figures | {"loss": loss.item()}
 
 
 def merge(base: dict[str, Any], run: Path, out: Path) -> None:
-    """Write a codec's state with the adapter, or the codec, of a run as out/state.pt.
+    """Write a codec's state with the adapter of a run as out/state.pt.
 
     Raises CotamError when the run belongs to another step of the codec.
     """
@@ -233,12 +204,9 @@ def merge(base: dict[str, Any], run: Path, out: Path) -> None:
         "core_hours": round(state["core_seconds"] / 3600, 2),
         "teachers": state["teachers"],
     }
-    if state["part"] == "adapter":
-        found = {"adapter": {"config": state["config"], "weights": state["average"], "training": training}}
-    else:
-        found = {"codec": state["trained"], "average": state["average"], "fidelity": training}
+    adapter = {"config": state["config"], "weights": state["average"], "training": training}
     out.mkdir(parents=True, exist_ok=True)
-    torch.save(base | found, out / "state.pt")
+    torch.save(base | {"adapter": adapter}, out / "state.pt")
 
 
 def _shares(
@@ -265,7 +233,7 @@ def train_fidelity(
     """
     torch.set_num_threads(run.threads)
     Path(run.out).mkdir(parents=True, exist_ok=True)
-    loaded = [load_teacher(name) for name in teachers]
+    loaded = list(load_teachers(teachers).values())
     pack, work = Pack(Path(run.pack)), Fidelity(run, base, sizes, teachers)
     stop = False
 

@@ -14,11 +14,13 @@ from cotam_cli.cli.common import one_line_errors
 from cotam_cli.errors import CotamError
 from cotam_cli.training.data import Pack, build_pack, check_disjoint
 from cotam_cli.training.evaluate import QUALITIES, evaluate, model_manifest
-from cotam_cli.training.fidelity_commands import fidelity
+from cotam_cli.training.fidelity import load_teachers
+from cotam_cli.training.fidelity_commands import fidelity, teacher_option
 from cotam_cli.training.guide_commands import guide
-from cotam_cli.training.loop import TrainConfig, pack_state, resume_or_start, unpack_state
+from cotam_cli.training.loop import TrainConfig, resume_or_start
 from cotam_cli.training.network import NetworkConfig
 from cotam_cli.training.options import options_of
+from cotam_cli.training.states import pack_state, unpack_state
 from cotam_cli.training.tokens_commands import tokens
 
 EXISTING = click.Path(exists=True, path_type=Path)
@@ -51,15 +53,19 @@ def pack(sources: tuple[Path, ...], out: Path, drawn: int) -> None:
 @options_of(NetworkConfig)
 @click.option("--resume", type=EXISTING, help="Start from a file made by `state`.")
 @click.option("--dev", type=EXISTING, help="Refuse a pack with a picture of this folder.")
+@teacher_option(required=False)
 @one_line_errors
-def train(resume: Path | None, dev: Path | None, **options: Any) -> None:
-    """Train, or go on with the run in OUT; the sizes of the network are then the run's."""
+def train(resume: Path | None, dev: Path | None, teachers: tuple[str, ...], **options: Any) -> None:
+    """Train, or go on with the run in OUT; the sizes of the network are then the run's.
+
+    With teachers, the codec also learns to keep what they see (multi-level fidelity).
+    """
     config = TrainConfig(**{field.name: options[field.name] for field in fields(TrainConfig)})
     network = NetworkConfig(**{field.name: options[field.name] for field in fields(NetworkConfig)})
     pictures = Pack(Path(config.pack))
     if dev is not None:
         check_disjoint(pictures, dev)
-    resume_or_start(config, network, resume).train(pictures)
+    resume_or_start(config, network, resume, load_teachers(teachers)).train(pictures)
 
 
 @main.command()

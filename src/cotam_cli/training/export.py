@@ -122,10 +122,10 @@ def export(
         "id": model_id,
         "network": state["network"],
         "training": {key: state[key] for key in ("step", "crops", "loss")}
-        | {"core_hours": round(state["core_seconds"] / 3600, 2)},
+        | {"core_hours": round(state["core_seconds"] / 3600, 2)}
+        | ({"teachers": state["teachers"]} if state.get("teachers") else {}),
     }
     facts |= {key: state[key]["training"] for key in ("adapter",) if key in state}
-    facts |= {key: state[key] for key in ("fidelity",) if key in state}
     digest = write_model(models / name, model_files(load_codec(state), pack, load_adapter(state)), facts)
     allow(allow_list, model_id, name, since, digest)
     return models / name

@@ -1,8 +1,7 @@
 """The multi-level fidelity loss: what frozen networks see in a decoded picture against what they see in the original.
 
-Both ends of the hierarchy count (paper, training of the decoder): shallow tokens times 0.1, final ones times 1, the
-first fifth of the schedule shallow ones alone. Several teachers share the loss, so that the gain does not sit in one
-network's blind spot.
+Both ends of the hierarchy count (paper, training of the decoder): shallow tokens times 0.1, final ones times 1.
+Several teachers share the loss, so that the gain does not sit in one network's blind spot.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from cotam_cli.guidance.torch_vit import Tower
 from cotam_cli.guidance.towers import onnx_vit, open_clip_vit
 
 SHALLOW, DEEP = 0.1, 1.0  # weights of the paper
+TEXT = 0.2
 
 
 class Teacher(Protocol):
@@ -75,6 +75,11 @@ def load_teacher(name: str) -> Teacher:
     vit = open_clip_vit(name.removeprefix("clip:")) if is_clip else onnx_vit(Path(name))
     last = len(vit.blocks)
     return VitTeacher(Tower(vit), (1, -(-last // 4)), (-(-last * 3 // 4), last), vit.patch.shape[-1])
+
+
+def load_teachers(names: Sequence[str]) -> dict[str, Teacher]:
+    """Each teacher by the last part of its name, which a model's manifest tells."""
+    return {Path(name).name: load_teacher(name) for name in names}
 
 
 def text_network(path: Path) -> nn.Module:
@@ -161,7 +166,22 @@ def fidelity_loss(found: Sequence[tuple[str, Tensor]], weights: dict[str, float]
     return torch.stack(terms).sum()
 
 
-def level_weights(shallow: float, deep: float, text: float, progress: float) -> dict[str, float]:
-    """Weights at a share of the schedule: the first fifth has the shallow ones alone (paper: 1 epoch of 5)."""
-    late = 0.0 if progress < 0.2 else 1.0
-    return {"shallow": shallow, "deep": deep * late, "text": text * late}
+def level_weights(shallow: float = SHALLOW, deep: float = DEEP, text: float = TEXT) -> dict[str, float]:
+    """Weight of each level's answers."""
+    return {"shallow": shallow, "deep": deep, "text": text}
+
+
+def seen_loss(
+    teachers: Sequence[Teacher],
+    rng: random.Random,
+    original: Tensor,
+    decoded: Tensor,
+    scale: float,
+    weights: dict[str, float],
+) -> Tensor:
+    """What all teachers miss in `decoded`, float [n, 3, h, w] in 0..1, each looking at a region of its own."""
+    losses = []
+    for teacher in teachers:
+        wanted, found = view(rng, (original, decoded.clamp(0, 1)), teacher.stride, scale)
+        losses.append(fidelity_loss(distances(teacher, wanted, found), weights))
+    return torch.stack(losses).sum()

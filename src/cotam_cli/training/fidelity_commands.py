@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,28 +12,33 @@ import click
 from cotam_cli.cli.common import one_line_errors
 from cotam_cli.training.adapter import AdapterConfig
 from cotam_cli.training.adapter_loop import AdapterRun, merge, train_fidelity
-from cotam_cli.training.loop import unpack_state
-from cotam_cli.training.options import options_of
+from cotam_cli.training.options import F, options_of
+from cotam_cli.training.states import unpack_state
 
 EXISTING = click.Path(exists=True, path_type=Path)
 ANY = click.Path(path_type=Path)
 
 
+def teacher_option(required: bool) -> Callable[[F], F]:
+    """--teacher, which may be given several times."""
+    return click.option(
+        "--teacher",
+        "teachers",
+        multiple=True,
+        required=required,
+        help="An open_clip tower (clip:MODEL/WEIGHTS), the ONNX file of a ViT or DINOv2, or a PP-OCR text detector "
+        "(text:FILE.onnx); may be given several times.",
+    )
+
+
 @click.group()
 def fidelity() -> None:
-    """Train the pixel adapter, or the whole codec, to keep what vision models see."""
+    """Train the pixel adapter, which mends what vision models miss in the decoded picture."""
 
 
 @fidelity.command("train")
 @click.option("--state", "source", required=True, type=EXISTING, help="The codec's training state.")
-@click.option(
-    "--teacher",
-    "teachers",
-    multiple=True,
-    required=True,
-    help="An open_clip tower (clip:MODEL/WEIGHTS), the ONNX file of a ViT or DINOv2, or a PP-OCR text detector "
-    "(text:FILE.onnx); may be given several times.",
-)
+@teacher_option(required=True)
 @options_of(AdapterRun)
 @options_of(AdapterConfig)
 @one_line_errors
@@ -49,6 +55,6 @@ def train(source: Path, teachers: tuple[str, ...], **options: Any) -> None:
 @click.argument("out", type=ANY)
 @one_line_errors
 def merge_into(source: Path, run: Path, out: Path) -> None:
-    """Write the codec's state with what RUN has learnt as OUT/state.pt, for `export` and `state`."""
+    """Write the codec's state with the adapter of RUN as OUT/state.pt, for `export` and `state`."""
     merge(unpack_state(source), run, out)
     click.echo(out / "state.pt")

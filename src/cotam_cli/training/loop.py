@@ -16,6 +16,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -27,7 +28,9 @@ from torch import Tensor, nn
 
 from cotam_cli.errors import CotamError
 from cotam_cli.training.data import Pack
+from cotam_cli.training.fidelity import Teacher, level_weights, seen_loss
 from cotam_cli.training.network import Codec, NetworkConfig, rate_distortion, shuffle_down, to_unit
+from cotam_cli.training.states import unpack_state
 
 STATE_VERSION = 1
 
@@ -47,6 +50,9 @@ class TrainConfig:
     muon_rate: float = 0.01
     warmup: int = 300
     similarity: float = 0.0  # share of structural distance in the distortion
+    distant: float = 0.0  # share of the steps with crops twice as wide, a quarter as many
+    fidelity: float = 0.2  # weight of what teachers see, where there are any
+    seen: int = 1  # crops of each worker's batch that they look at
     decay_steps: int = 0  # > 0: cool down linearly to zero over this many steps, then stop
     ema: float = 0.999
     clip: float = 1.0
@@ -139,7 +145,9 @@ def join_workers() -> tuple[int, int]:
 class Run:
     """A training run: model, its average, optimisers, counters."""
 
-    def __init__(self, config: TrainConfig, network: NetworkConfig) -> None:
+    def __init__(
+        self, config: TrainConfig, network: NetworkConfig, teachers: Mapping[str, Teacher] | None = None
+    ) -> None:
         self.rank, self.workers = join_workers()
         torch.set_num_threads(config.threads)
         self.config = config
@@ -154,6 +162,8 @@ class Run:
         self.loss = math.nan
         self.decay_from = -1
         self.stop = False
+        self.teachers = dict(teachers or {})
+        self.taught = dict.fromkeys(self.teachers, 0)  # crops that each has looked at
 
     def start(self, pack: Pack) -> None:
         """First step of a new run: the KLT of the training pictures."""
@@ -174,6 +184,7 @@ class Run:
             "crops": self.crops,
             "core_seconds": self.core_seconds,
             "loss": self.loss,
+            "teachers": self.taught,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -188,6 +199,7 @@ class Run:
                 group["top"] = top
         self.step, self.crops = state["step"], state["crops"]
         self.core_seconds, self.loss = state["core_seconds"], state["loss"]
+        self.taught |= state.get("teachers", {})
 
     def save(self, path: Path) -> None:
         part = path.with_suffix(".part")
@@ -206,10 +218,34 @@ class Run:
                 group["lr"] = group["top"] * factor
         return factor
 
-    def train_step(self, pixels: Tensor, plane: Tensor, base: Tensor) -> dict[str, float]:
+    def batch(self, pack: Pack, rng: random.Random) -> tuple[Tensor, Tensor, Tensor]:
+        """Crops, their quality planes and base t: a few wide crops now and then, else many."""
+        config = self.config
+        wide = rng.random() < config.distant
+        count, side = (max(1, config.batch // 4), 2 * config.crop) if wide else (config.batch, config.crop)
+        pixels = torch.from_numpy(pack.batch(rng, count, side)).to(self.device).float() / 255
+        plane, base = quality_planes(rng, count, side // 16)
+        return pixels.to(memory_format=torch.channels_last), plane.to(self.device), base.to(self.device)
+
+    def seen(self, rng: random.Random, pixels: Tensor, found: Tensor) -> Tensor:
+        """What the teachers miss in the first crops, wide ones halved before they look."""
+        count = min(self.config.seen, len(pixels))
+        scale = 0.5 if pixels.shape[-1] > self.config.crop else 1.0
+        for name in self.teachers:
+            self.taught[name] += count * self.workers
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            teachers = list(self.teachers.values())
+            return seen_loss(teachers, rng, pixels[:count], found[:count], scale, level_weights())
+
+    def train_step(self, pixels: Tensor, plane: Tensor, base: Tensor, rng: random.Random) -> dict[str, float]:
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             output = self.codec(pixels, plane, base)
         loss = rate_distortion(output, pixels, plane, self.config.similarity)
+        figures = {"loss": loss.item()}
+        if self.teachers:
+            missed = self.seen(rng, pixels, output.pixels)
+            figures["missed"] = missed.item()
+            loss = loss + self.config.fidelity * missed
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -223,7 +259,7 @@ class Run:
             torch._foreach_lerp_(list(self.average.parameters()), list(self.codec.parameters()), 1 - decay)
         bpp = (output.y_bits.mean() + output.z_bits.mean()).item() / 256
         mse = (output.pixels.detach() - pixels).square().mean().item()
-        return {"loss": loss.item(), "bpp": bpp, "mse": mse * 255**2, "norm": float(norm)}
+        return figures | {"bpp": bpp, "mse": mse * 255**2, "norm": float(norm)}
 
     def average_gradients(self) -> None:
         """Mean over the workers, in one message."""
@@ -261,12 +297,7 @@ class Run:
             if self.set_rate() == 0.0:
                 break
             rng = self.randomness()
-            pixels = (
-                torch.from_numpy(pack.batch(rng, config.batch, config.crop)).to(self.device).float() / 255
-            )
-            pixels = pixels.to(memory_format=torch.channels_last)
-            plane, base = quality_planes(rng, config.batch, config.crop // 16)
-            figures = self.train_step(pixels, plane.to(self.device), base.to(self.device))
+            figures = self.train_step(*self.batch(pack, rng), rng)
             self.step += 1
             self.crops += config.batch * self.workers
             counted += 1
@@ -308,7 +339,12 @@ class Run:
         return random.Random(seed)
 
 
-def resume_or_start(config: TrainConfig, network: NetworkConfig, carried: Path | None = None) -> Run:
+def resume_or_start(
+    config: TrainConfig,
+    network: NetworkConfig,
+    carried: Path | None = None,
+    teachers: Mapping[str, Teacher] | None = None,
+) -> Run:
     """Continue from out/state.pt, else from a carried half-precision state, else start anew.
 
     A run that goes on keeps its own sizes; `network` is for a new one. Raises CotamError when `carried` is
@@ -320,46 +356,9 @@ def resume_or_start(config: TrainConfig, network: NetworkConfig, carried: Path |
     elif carried is not None:
         state = unpack_state(carried)
     else:
-        run = Run(config, network)
+        run = Run(config, network, teachers)
         run.start(Pack(Path(config.pack)))
         return run
-    run = Run(config, NetworkConfig(**state["network"]))
+    run = Run(config, NetworkConfig(**state["network"]), teachers)
     run.load(state)
     return run
-
-
-def pack_state(run_folder: Path, target: Path) -> None:
-    """Write the run's state in half precision: weights, average, AdamW's part, counters (<= 25 MB).
-
-    AdamW's part is bfloat16: most of its squared gradients are below float16's range, and a zero there turns the
-    next step into a leap. Muon's momentum is left out: it is back after twenty steps.
-    """
-    state = torch.load(_existing(run_folder / "state.pt"), map_location="cpu", weights_only=True)
-    optimisers = _cast(state.pop("optimisers"), torch.bfloat16)
-    for optimiser in optimisers:
-        optimiser["state"] = {k: v for k, v in optimiser["state"].items() if "momentum_buffer" not in v}
-    torch.save({**_cast(state, torch.float16), "optimisers": optimisers}, target)
-
-
-def unpack_state(source: Path) -> dict[str, Any]:
-    """A state written by `pack_state` (or a run's own `state.pt`), in float32."""
-    return dict(_cast(torch.load(_existing(source), map_location="cpu", weights_only=True), torch.float32))
-
-
-def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise CotamError(f"{path} does not exist; give a run's folder or a file made by `state`")
-    return path
-
-
-def _cast(value: Any, dtype: torch.dtype) -> Any:
-    if isinstance(value, dict):
-        return {key: _cast(item, dtype) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_cast(item, dtype) for item in value]
-    if isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0:
-        return value.to(dtype)
-    return value
-
-
-__all__ = ["Run", "TrainConfig", "klt_statistics", "pack_state", "resume_or_start", "unpack_state"]
