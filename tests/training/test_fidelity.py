@@ -36,7 +36,7 @@ def teacher():
 
 @pytest.fixture
 def known_teacher(teacher, monkeypatch):
-    monkeypatch.setattr(adapter_loop, "load_teachers", lambda names: {name: teacher for name in names})
+    monkeypatch.setattr(adapter_loop, "load_teachers", lambda names: dict.fromkeys(names, teacher))
 
 
 @pytest.fixture
