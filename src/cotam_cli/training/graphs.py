@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from cotam_cli.training.adapter import CELL, SCALE, Adapter, WideBlock
-from cotam_cli.training.network import LEAK, PIXEL_SCALE, Block, Codec, Dense
+from cotam_cli.training.network import LEAK, PIXEL_SCALE, Block, Codec, Dense, Lapped
 
 OPSET = 17
 Value = str
@@ -57,6 +57,13 @@ class Graph:
         channels, _, side, _ = kernel.shape
         y = self.op("Conv", x, weight, bias, kernel_shape=[side, side], pads=[side // 2] * 4, group=channels)
         return self.op("Add", x, self.dense(self.dense(y, module.up, leaky=True), module.down))
+
+    def lapped(self, x: Value, module: Lapped) -> Value:
+        weight = self.constant(module.weight.detach().numpy(), half=True)
+        bias = self.constant(module.bias.detach().numpy())
+        wide = self.up(self.op("Conv", x, weight, bias, kernel_shape=[2, 2], pads=[1] * 4), 8)
+        edges = (np.array(side, np.int64) for side in ([4, 4], [-4, -4], [2, 3]))
+        return self.op("Slice", wide, *(self.constant(side) for side in edges))
 
     def down(self, x: Value, factor: int) -> Value:
         return self.op("SpaceToDepth", x, blocksize=factor)
@@ -138,7 +145,7 @@ def synthesis_graph(codec: Codec, adapter: Adapter | None = None) -> bytes:
     for block in net.blocks:
         assert isinstance(block, Block)
         x = g.block(x, block)
-    total = g.op("Add", linear, g.up(g.dense(x, net.head), 8))
+    total = g.op("Add", linear, g.lapped(x, net.head))
     if adapter is not None:
         total = g.op("Add", total, _residual(g, adapter, x, total))
     pixels = g.op("Add", g.op("Mul", total, g.scalar(255 / PIXEL_SCALE)), g.scalar(127.5))

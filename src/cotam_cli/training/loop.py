@@ -32,7 +32,7 @@ from cotam_cli.training.fidelity import Teacher, level_weights, seen_loss
 from cotam_cli.training.network import Codec, NetworkConfig, rate_distortion, shuffle_down, to_unit
 from cotam_cli.training.states import unpack_state
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 @dataclass(frozen=True)

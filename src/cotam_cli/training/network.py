@@ -145,6 +145,22 @@ class Depthwise(nn.Module):
         return F.conv2d(x, self.weight, self.bias, padding=1, groups=self.weight.shape[0])
 
 
+class Lapped(nn.Module):
+    """Features at 1/8 to pixels, each position painting 16x16 of them: twice its own 8x8 each way, so that neighbours
+    overlap and no grid of blocks shows (lapped transform). A 2x2 convolution onto blocks between the positions.
+    """
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3 * 64, inputs, 2, 2))
+        self.bias = nn.Parameter(torch.zeros(3 * 64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, inputs, h, w] -> [n, 3, 8 h, 8 w]."""
+        wide = shuffle_up(F.conv2d(x, self.weight, self.bias, padding=1), 8)
+        return wide[:, :, 4:-4, 4:-4]
+
+
 class Block(nn.Module):
     """Residual block: 3x3 depthwise, 1x1 up, leaky ReLU, 1x1 down (starts at zero)."""
 
@@ -190,7 +206,7 @@ class Synthesis(nn.Module):
         self.blocks = nn.Sequential(
             *(Block(config.width, 2 * config.width) for _ in range(config.decoder_blocks))
         )
-        self.head = Dense(config.width, 3 * 64, gain=0.0)
+        self.head = Lapped(config.width)
 
     def features(self, latents: Tensor, plane: Tensor) -> Tensor:
         """What the blocks make of the latents, [n, width, 2 h, 2 w]."""
@@ -202,7 +218,7 @@ class Synthesis(nn.Module):
         """Latents and their features to pixels in the network's range, [n, 3, 16 h, 16 w]."""
         with torch.autocast(latents.device.type, enabled=False):
             linear = shuffle_up(F.conv2d(latents.float(), self.klt[:, :, None, None]), BLOCK)
-        return linear + shuffle_up(self.head(features), 8)
+        return linear + self.head(features)
 
     def forward(self, latents: Tensor, plane: Tensor) -> Tensor:
         return self.picture(latents, self.features(latents, plane))
