@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from cotam_cli.training.adapter import CELL, SCALE, Adapter, WideBlock
-from cotam_cli.training.network import LEAK, PIXEL_SCALE, Block, Codec, Dense, Lapped
+from cotam_cli.training.network import BLOCK, LEAK, PIXEL_SCALE, Block, Codec, Dense, lapped_klt
 
 OPSET = 17
 Value = str
@@ -58,11 +58,14 @@ class Graph:
         y = self.op("Conv", x, weight, bias, kernel_shape=[side, side], pads=[side // 2] * 4, group=channels)
         return self.op("Add", x, self.dense(self.dense(y, module.up, leaky=True), module.down))
 
-    def lapped(self, x: Value, module: Lapped) -> Value:
-        weight = self.constant(module.weight.detach().numpy(), half=True)
-        bias = self.constant(module.bias.detach().numpy())
-        wide = self.up(self.op("Conv", x, weight, bias, kernel_shape=[2, 2], pads=[1] * 4), 8)
-        edges = (np.array(side, np.int64) for side in ([4, 4], [-4, -4], [2, 3]))
+    def lapped(self, x: Value, weight: Tensor, bias: Tensor | None, block: int) -> Value:
+        """A 2x2 convolution onto the blocks between the positions, cut to the picture."""
+        inputs = [self.constant(weight.detach().numpy(), half=True)]
+        if bias is not None:
+            inputs.append(self.constant(bias.detach().numpy()))
+        wide = self.up(self.op("Conv", x, *inputs, kernel_shape=[2, 2], pads=[1] * 4), block)
+        half = block // 2
+        edges = (np.array(side, np.int64) for side in ([half, half], [-half, -half], [2, 3]))
         return self.op("Slice", wide, *(self.constant(side) for side in edges))
 
     def down(self, x: Value, factor: int) -> Value:
@@ -101,7 +104,11 @@ def analysis_graph(codec: Codec) -> bytes:
     g, net = Graph(), codec.analysis
     pixels = g.op("Cast", g.to_channels_first("pixels"), to=TensorProto.FLOAT)
     unit = g.op("Mul", g.op("Sub", pixels, g.scalar(127.5)), g.scalar(PIXEL_SCALE / 255))
-    linear = g.pointwise(g.down(unit, 16), net.klt)
+    margin = g.constant(np.array([0, 0, BLOCK // 2, BLOCK // 2] * 2, np.int64))
+    between = g.down(g.op("Pad", unit, margin), BLOCK)
+    # The synthesis' order of blocks, mirrored: what one paints into a block between, the other reads from it.
+    whole = lapped_klt(net.klt.detach().T).transpose(0, 1).flip(2, 3) + net.lap.detach()
+    linear = g.op("Conv", between, g.constant(whole.numpy(), half=True), kernel_shape=[2, 2])
     x = g.op("Concat", g.down(unit, 8), g.to_channels_first("planes"), axis=1)
     x = g.dense(x, net.stem)
     for block in net.blocks:
@@ -136,7 +143,7 @@ def synthesis_graph(codec: Codec, adapter: Adapter | None = None) -> bytes:
     """
     g, net = Graph(), codec.synthesis
     latents = g.to_channels_first("latents")
-    linear = g.up(g.pointwise(latents, net.klt), 16)
+    linear = g.lapped(latents, lapped_klt(net.klt.detach()) + net.lap.detach(), None, BLOCK)
     scale = net.input_scale.detach()
     weight = net.stem.weight.detach().clone()
     weight[:, : len(scale)] *= scale
@@ -145,7 +152,7 @@ def synthesis_graph(codec: Codec, adapter: Adapter | None = None) -> bytes:
     for block in net.blocks:
         assert isinstance(block, Block)
         x = g.block(x, block)
-    total = g.op("Add", linear, g.lapped(x, net.head))
+    total = g.op("Add", linear, g.lapped(x, net.head.weight, net.head.bias, CELL))
     if adapter is not None:
         total = g.op("Add", total, _residual(g, adapter, x, total))
     pixels = g.op("Add", g.op("Mul", total, g.scalar(255 / PIXEL_SCALE)), g.scalar(127.5))

@@ -32,7 +32,7 @@ from cotam_cli.training.fidelity import Teacher, level_weights, seen_loss
 from cotam_cli.training.network import Codec, NetworkConfig, rate_distortion, shuffle_down, to_unit
 from cotam_cli.training.states import unpack_state
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def make_optimisers(codec: Codec, config: TrainConfig) -> list[torch.optim.Optim
     for name, p in codec.named_parameters():
         if name.split(".")[0] in ("log_gain", "log_regain", "y_prior", "z_prior"):
             curves.append(p)
-        elif name.endswith("klt"):
+        elif name.endswith(("klt", "lap")):
             linear.append(p)
         elif p.ndim == 2 and config.optimiser == "muon" and ".head" not in name:
             matrices.append(p)

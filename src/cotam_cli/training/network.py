@@ -145,6 +145,19 @@ class Depthwise(nn.Module):
         return F.conv2d(x, self.weight, self.bias, padding=1, groups=self.weight.shape[0])
 
 
+def lapped_klt(klt: Tensor) -> Tensor:
+    """A transform of 16x16 blocks, [768, latents], as a 2x2 convolution onto (or from) the blocks between them,
+    [768, latents, 2, 2]: each block lies in four of these, a quarter in each."""
+    wide = klt.new_zeros(BLOCK, BLOCK, 3, klt.shape[1], 2, 2)
+    blocks, half = klt.view(BLOCK, BLOCK, 3, -1), BLOCK // 2
+    for down in (0, 1):
+        for right in (0, 1):
+            rows, columns = (slice(half * k, half * (k + 1)) for k in (down, right))
+            to_rows, to_columns = (slice(half * (1 - k), half * (2 - k)) for k in (down, right))
+            wide[to_rows, to_columns, :, :, 1 - down, 1 - right] = blocks[rows, columns]
+    return wide.reshape(klt.shape[0], klt.shape[1], 2, 2)
+
+
 class Lapped(nn.Module):
     """Features at 1/8 to pixels, each position painting 16x16 of them: twice its own 8x8 each way, so that neighbours
     overlap and no grid of blocks shows (lapped transform). A 2x2 convolution onto blocks between the positions.
@@ -175,11 +188,13 @@ class Block(nn.Module):
 
 
 class Analysis(nn.Module):
-    """Pixels to latents: linear 16x16 transform (KLT start) plus a learned residual path at 1/8."""
+    """Pixels to latents: a linear lapped transform (16x16 blocks, KLT start, and what 32x32 windows add) plus a learned
+    residual path at 1/8."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.klt = nn.Parameter(torch.zeros(config.latents, 3 * BLOCK * BLOCK))
+        self.lap = nn.Parameter(torch.zeros(config.latents, 3 * BLOCK * BLOCK, 2, 2))
         self.stem = Dense(3 * 64 + 2, config.width)
         self.blocks = nn.Sequential(
             *(Block(config.width, 2 * config.width) for _ in range(config.encoder_blocks))
@@ -190,6 +205,8 @@ class Analysis(nn.Module):
         with torch.autocast(pixels.device.type, enabled=False):
             patches = shuffle_down(pixels.float(), BLOCK)
             linear = F.conv2d(patches, self.klt[:, :, None, None])
+        between = shuffle_down(F.pad(pixels, (BLOCK // 2,) * 4), BLOCK)
+        linear = linear + F.conv2d(between, self.lap)
         t = F.interpolate(plane, scale_factor=2, mode="nearest")
         x = self.stem(torch.cat([shuffle_down(pixels, 8), t, t * t], 1))
         return linear + self.head(shuffle_down(self.blocks(x), 2))
@@ -201,6 +218,7 @@ class Synthesis(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.klt = nn.Parameter(torch.zeros(3 * BLOCK * BLOCK, config.latents))
+        self.lap = nn.Parameter(torch.zeros(3 * BLOCK * BLOCK, config.latents, 2, 2))
         self.register_buffer("input_scale", torch.ones(config.latents))
         self.stem = Dense(config.latents + 2, 4 * config.width)
         self.blocks = nn.Sequential(
@@ -218,7 +236,9 @@ class Synthesis(nn.Module):
         """Latents and their features to pixels in the network's range, [n, 3, 16 h, 16 w]."""
         with torch.autocast(latents.device.type, enabled=False):
             linear = shuffle_up(F.conv2d(latents.float(), self.klt[:, :, None, None]), BLOCK)
-        return linear + self.head(features)
+        between = shuffle_up(F.conv2d(latents, self.lap, padding=1), BLOCK)
+        half = BLOCK // 2
+        return linear + between[:, :, half:-half, half:-half] + self.head(features)
 
     def forward(self, latents: Tensor, plane: Tensor) -> Tensor:
         return self.picture(latents, self.features(latents, plane))
