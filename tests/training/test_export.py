@@ -20,7 +20,8 @@ from cotam_cli.entropy.tables import QUALITY_UNIT, SCALES, t_of_quality
 from cotam_cli.training.data import Pack
 from cotam_cli.training.export import export, load_codec
 from cotam_cli.training.integers import FIRST_SCALE, LOG_STEP
-from cotam_cli.training.network import from_unit, quadratic, to_unit
+from cotam_cli.training.layers import quadratic
+from cotam_cli.training.network import from_unit, to_unit
 from cotam_cli.training.rateloss import integer_predictions, network_predictions, rate_loss, total
 
 

@@ -6,7 +6,7 @@ pytest.importorskip("torch", reason="training needs PyTorch")
 
 import torch
 
-from cotam_cli.training.network import Lapped
+from cotam_cli.training.layers import Lapped
 
 
 def test_each_position_paints_twice_its_own_block():

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cotam_cli.training.network import LEAK, Dense, Synthesis, shuffle_down, shuffle_up
+from cotam_cli.training.layers import LEAK, Dense, shuffle_down, shuffle_up
+from cotam_cli.training.network import Synthesis
 
 CELL = 8  # pixels of a position, each way
 SCALE = 0.1  # of the residual: at full size, the first steps of training are larger than what is to be mended

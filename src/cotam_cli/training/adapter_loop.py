@@ -30,11 +30,7 @@ from cotam_cli.training.fidelity import (
     view,
 )
 from cotam_cli.training.loop import TrainConfig, make_optimisers, quality_planes
-from cotam_cli.training.network import (
-    Codec,
-    NetworkConfig,
-    from_unit,
-)
+from cotam_cli.training.network import Codec, NetworkConfig, from_unit
 
 STATE_VERSION = 2
 SHALLOW_PHASE = 0.2  # share of the schedule with the shallow answers alone (paper: 1 epoch of 5)

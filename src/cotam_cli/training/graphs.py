@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from cotam_cli.training.adapter import CELL, SCALE, Adapter, WideBlock
-from cotam_cli.training.network import BLOCK, LEAK, PIXEL_SCALE, Block, Codec, Dense, lapped_klt
+from cotam_cli.training.layers import BLOCK, LEAK, Block, Dense, lapped_klt
+from cotam_cli.training.network import PIXEL_SCALE, Codec
 
 OPSET = 17
 Value = str

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from cotam_cli.entropy.coder import PREFIXES
 from cotam_cli.entropy.tables import SCALES
-from cotam_cli.training.network import Block, Codec, Dense, Depthwise, Parameters
+from cotam_cli.training.layers import Block, Dense, Depthwise
+from cotam_cli.training.network import Codec, Parameters
 
 HEADROOM = 4.0  # activations may grow to this times the calibrated maximum before they clip
 MAX_BITS = 12  # of an activation's fraction

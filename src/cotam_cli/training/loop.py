@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from cotam_cli.errors import CotamError
 from cotam_cli.training.data import Pack
 from cotam_cli.training.fidelity import Teacher, level_weights, seen_loss
-from cotam_cli.training.network import Codec, NetworkConfig, rate_distortion, shuffle_down, to_unit
+from cotam_cli.training.layers import shuffle_down
+from cotam_cli.training.network import Codec, NetworkConfig, rate_distortion, to_unit
 from cotam_cli.training.states import unpack_state
 
 STATE_VERSION = 3

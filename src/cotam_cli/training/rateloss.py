@@ -128,7 +128,8 @@ def network_bits(codec: Codec, decoded: DecodedLatents) -> float:
     """Bits of a file's latents under the float networks, which see the same latents as context."""
     import torch
 
-    from cotam_cli.training.network import MAX_LOG_SCALE, MIN_LOG_SCALE, logistic_bits, quadratic
+    from cotam_cli.training.layers import quadratic
+    from cotam_cli.training.network import MAX_LOG_SCALE, MIN_LOG_SCALE, logistic_bits
 
     with torch.no_grad():
         mean, log_scale = network_predictions(codec, decoded)
@@ -144,7 +145,8 @@ def network_predictions(codec: Codec, decoded: DecodedLatents) -> tuple[Tensor, 
     """Means and log scales of the float networks for a file's latents, each [1, latents, h/16, w/16]."""
     import torch
 
-    from cotam_cli.training.network import MAX_LOG_SCALE, MIN_LOG_SCALE, quadratic
+    from cotam_cli.training.layers import quadratic
+    from cotam_cli.training.network import MAX_LOG_SCALE, MIN_LOG_SCALE
 
     rows, columns, _ = decoded.latents.y.shape
     plane = torch.from_numpy(t_of_quality(decoded.plane) / QUALITY_UNIT).float()[None, None]
