@@ -105,11 +105,7 @@ def analysis_graph(codec: Codec) -> bytes:
     g, net = Graph(), codec.analysis
     pixels = g.op("Cast", g.to_channels_first("pixels"), to=TensorProto.FLOAT)
     unit = g.op("Mul", g.op("Sub", pixels, g.scalar(127.5)), g.scalar(PIXEL_SCALE / 255))
-    margin = g.constant(np.array([0, 0, BLOCK // 2, BLOCK // 2] * 2, np.int64))
-    between = g.down(g.op("Pad", unit, margin), BLOCK)
-    # The synthesis' order of blocks, mirrored: what one paints into a block between, the other reads from it.
-    whole = lapped_klt(net.klt.detach().T).transpose(0, 1).flip(2, 3) + net.lap.detach()
-    linear = g.op("Conv", between, g.constant(whole.numpy(), half=True), kernel_shape=[2, 2])
+    linear = g.pointwise(g.down(unit, BLOCK), net.klt)
     x = g.op("Concat", g.down(unit, 8), g.to_channels_first("planes"), axis=1)
     x = g.dense(x, net.stem)
     for block in net.blocks:

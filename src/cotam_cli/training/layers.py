@@ -74,7 +74,7 @@ class Depthwise(nn.Module):
 
 
 def lapped_klt(klt: Tensor) -> Tensor:
-    """A transform of 16x16 blocks, [768, latents], as a 2x2 convolution onto (or from) the blocks between them,
+    """A transform of 16x16 blocks, [768, latents], as a 2x2 convolution onto the blocks between them,
     [768, latents, 2, 2]: each block lies in four of these, a quarter in each."""
     wide = klt.new_zeros(BLOCK, BLOCK, 3, klt.shape[1], 2, 2)
     blocks, half = klt.view(BLOCK, BLOCK, 3, -1), BLOCK // 2

@@ -95,13 +95,11 @@ def training_bits(residual: Tensor, log_scale: Tensor) -> Tensor:
 
 
 class Analysis(nn.Module):
-    """Pixels to latents: a linear lapped transform (16x16 blocks, KLT start, and what 32x32 windows add) plus a learned
-    residual path at 1/8."""
+    """Pixels to latents: linear 16x16 transform (KLT start) plus a learned residual path at 1/8."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.klt = nn.Parameter(torch.zeros(config.latents, 3 * BLOCK * BLOCK))
-        self.lap = nn.Parameter(torch.zeros(config.latents, 3 * BLOCK * BLOCK, 2, 2))
         self.stem = Dense(3 * 64 + 2, config.width)
         self.blocks = nn.Sequential(
             *(Block(config.width, 2 * config.width) for _ in range(config.encoder_blocks))
@@ -112,15 +110,14 @@ class Analysis(nn.Module):
         with torch.autocast(pixels.device.type, enabled=False):
             patches = shuffle_down(pixels.float(), BLOCK)
             linear = F.conv2d(patches, self.klt[:, :, None, None])
-        between = shuffle_down(F.pad(pixels, (BLOCK // 2,) * 4), BLOCK)
-        linear = linear + F.conv2d(between, self.lap)
         t = F.interpolate(plane, scale_factor=2, mode="nearest")
         x = self.stem(torch.cat([shuffle_down(pixels, 8), t, t * t], 1))
         return linear + self.head(shuffle_down(self.blocks(x), 2))
 
 
 class Synthesis(nn.Module):
-    """Latents to pixels: the mirror of `Analysis`."""
+    """Latents to pixels: the mirror of `Analysis`, with overlapping windows: 32x32 pixels a latent position, 16x16 a
+    position of the residual path."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
