@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from cotam_cli.api import read_file
-from cotam_cli.cli.common import check_stdin
+from cotam_cli.cli.common import check_output, check_stdin, write_output
 from cotam_cli.errors import CotamError
 
 _SUFFIXES = """
@@ -30,6 +30,11 @@ class Job:
 
     def read(self) -> bytes:
         return read_file(self.source) if self.data is None else self.data
+
+    def write(self, data: bytes) -> None:
+        """Write the output, and the folders above it."""
+        os.makedirs(os.path.dirname(self.output) or ".", exist_ok=True)
+        write_output(self.output, data)
 
 
 @dataclass(frozen=True)
@@ -138,9 +143,16 @@ def _jobs(places: list[tuple[str, PurePath]], output: Path, suffix: str) -> list
     return [Job(source, str(output / name)) for name, source in sources.items()]
 
 
-def attempt(job: Job, work: Work, short_of_memory: str) -> Result:
-    """Do a job; its errors become a failed result that names the file. `short_of_memory` says what to do then."""
+def attempt(job: Job, work: Work, *, force: bool, skip_existing: bool, short_of_memory: str) -> Result:
+    """Do a job, unless its output is there; errors become a failed result that names the file.
+
+    `short_of_memory` says what to do when memory runs out.
+    """
     try:
+        if job.output != "-" and os.path.exists(job.output):
+            if skip_existing:
+                return Result(job, "skipped")
+            check_output(job.output, force)
         return work(job)
     except CotamError as error:
         message = str(error)

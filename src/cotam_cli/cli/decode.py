@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from cotam_cli.bitstream import MAX_PIXELS, Container, parse
-from cotam_cli.cli.batch import Job, Result, attempt, is_batch, plan, run
+from cotam_cli.cli.batch import Job, Result, attempt, is_batch, plan
 from cotam_cli.cli.common import (
     batch_options,
     check_output,
-    cores,
     ctm_files,
     one_line_errors,
     say,
@@ -26,6 +25,7 @@ from cotam_cli.cli.common import (
     tell_json,
     write_output,
 )
+from cotam_cli.cli.reporting import line, work_off
 from cotam_cli.cli.values import Colour, Sides, is_numbered, numbered
 from cotam_cli.errors import CotamError, FormatError
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "jpg", "webp", "avif", "ppm", "npy")
 CTM = frozenset({".ctm"})
+SHORT_OF_MEMORY = "use a larger machine or fewer --jobs"
 
 
 @dataclass(frozen=True)
@@ -140,42 +141,36 @@ def command(
     if not is_batch(sources, output, files_from):
         _one(sources[0], output, settings, as_json, verbose)
         return
-    from cotam_cli.cli.reporting import report
-
     suffix = f".{kind or 'png'}"
     todo = plan(sources, output, files_from=files_from, recursive=recursive, suffixes=CTM, suffix=suffix)
-    processes = min(jobs or cores(), max(1, len(todo)))
-    report(
-        run(todo, partial(decode_one, settings), processes),
-        len(todo),
-        as_json=as_json,
-        verbose=verbose,
-        verb="decode",
-    )
+    work = partial(decode_one, settings)
+    work_off(todo, work, jobs=jobs, as_json=as_json, verbose=verbose, verb="decode")
 
 
 def decode_one(settings: Settings, job: Job) -> Result:
     """Decode one file to one file; its errors become a failed result. Runs in any process."""
-    return attempt(job, partial(_decode, settings), "use a larger machine or fewer --jobs")
+    return attempt(
+        job,
+        partial(_decode, settings),
+        force=settings.force,
+        skip_existing=settings.skip_existing,
+        short_of_memory=SHORT_OF_MEMORY,
+    )
 
 
 def _decode(settings: Settings, job: Job) -> Result:
     from cotam_cli.cli.streams import split_ctm
 
-    if os.path.exists(job.output):
-        if settings.skip_existing:
-            return Result(job, "skipped")
-        check_output(job.output, settings.force)
     began = time.perf_counter()
     files = list(ctm_files(job.source) if job.data is None else split_ctm(io.BytesIO(job.data)))
     containers = [parse(each, max_pixels=settings.max_pixels) for each in files]
     data = _one_file(containers, job.output, settings)
-    os.makedirs(os.path.dirname(job.output) or ".", exist_ok=True)
-    write_output(job.output, data)
-    return Result(job, "done", _facts(containers, data, began), "", sum(map(len, files)), len(data))
+    job.write(data)
+    return Result(job, "done", facts(containers, data, began), "", sum(map(len, files)), len(data))
 
 
-def _facts(containers: list[Container], data: bytes, began: float) -> dict[str, object]:
+def facts(containers: list[Container], data: bytes, began: float) -> dict[str, object]:
+    """What a result tells: of the .ctm files, of `data` that became of them, and the time since `began`."""
     header = containers[0].header
     coded = sum(len(chunk.payload) for each in containers for chunk in each.chunks)
     frames = sum(len(each.frames()) for each in containers)
@@ -249,8 +244,6 @@ def _one(source: str, output: str, settings: Settings, as_json: bool, verbose: b
     if result.status == "failed":
         raise CotamError(result.error)
     if verbose:
-        from cotam_cli.cli.reporting import line
-
         tell(line(result))
 
 
@@ -303,9 +296,7 @@ def _to_stdout(source: str, settings: Settings, verbose: bool) -> None:
             data = _one_file([container], "-", settings)
         write_output("-", data)
         if verbose:
-            from cotam_cli.cli.reporting import line
-
-            facts = _facts([container], data, began)
+            told = facts([container], data, began)
             coded = sum(len(chunk.payload) for chunk in container.chunks)
             name = f"{'stdin' if source == '-' else source}, picture {number}"
-            tell(line(Result(Job(name, "-"), "done", facts, "", coded, len(data))))
+            tell(line(Result(Job(name, "-"), "done", told, "", coded, len(data))))

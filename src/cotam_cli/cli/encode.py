@@ -18,7 +18,6 @@ from cotam_cli.cli.common import (
     batch_options,
     check_output,
     check_stdin,
-    cores,
     one_line_errors,
     read_input,
     say,
@@ -27,6 +26,7 @@ from cotam_cli.cli.common import (
     write_output,
 )
 from cotam_cli.cli.guiding import guide_option, strength_option
+from cotam_cli.cli.reporting import line, report, work_off
 from cotam_cli.cli.values import Bytes, Colour, is_numbered, numbered
 from cotam_cli.errors import CotamError
 from cotam_cli.guidance.options import GuideOptions
@@ -134,38 +134,31 @@ def command(
         _one(sources[0], output, settings, as_json, verbose, budget)
         return
     todo = plan(sources, output, files_from=files_from, recursive=recursive, suffixes=PICTURES, suffix=".ctm")
-    from cotam_cli.cli.reporting import report
-
-    processes = min(jobs or cores(), max(1, len(todo)))
-    report(
-        run(todo, partial(encode_one, settings), processes),
-        len(todo),
-        as_json=as_json,
-        verbose=verbose,
-        verb="encode",
-    )
+    work = partial(encode_one, settings)
+    work_off(todo, work, jobs=jobs, as_json=as_json, verbose=verbose, verb="encode")
 
 
 def encode_one(settings: Settings, job: Job) -> Result:
     """Code one file; its errors become a failed result. Runs in any process."""
-    return attempt(job, partial(_encode, settings), "scale it down or use a larger machine")
+    return attempt(
+        job,
+        partial(_encode, settings),
+        force=settings.force,
+        skip_existing=settings.skip_existing,
+        short_of_memory="scale it down or use a larger machine",
+    )
 
 
 def _encode(settings: Settings, job: Job) -> Result:
     from cotam_cli.api import encode_parts, info
 
-    if job.output != "-" and os.path.exists(job.output):
-        if settings.skip_existing:
-            return Result(job, "skipped")
-        check_output(job.output, settings.force)
     raw = job.read()
     began = time.perf_counter()
     parts = encode_parts(raw, name=job.source, **settings.arguments)
     data = b"".join(parts)
     milliseconds = round(1000 * (time.perf_counter() - began))
     if job.output != "-":
-        os.makedirs(os.path.dirname(job.output) or ".", exist_ok=True)
-        write_output(job.output, data)
+        job.write(data)
     each = [info(part) for part in parts]
     facts, frames = each[0], sum(one.frames for one in each)
     told = {
@@ -190,8 +183,6 @@ def _encode(settings: Settings, job: Job) -> Result:
 
 
 def _one(source: str, output: str, settings: Settings, as_json: bool, verbose: bool, budget: bool) -> None:
-    from cotam_cli.cli.reporting import line
-
     if settings.skip_existing and os.path.isfile(output):
         return
     check_output(output, settings.force)
@@ -214,7 +205,6 @@ def _one(source: str, output: str, settings: Settings, as_json: bool, verbose: b
 
 def _stream(output: str, settings: Settings, processes: int, as_json: bool, verbose: bool) -> None:
     """stdin's pictures, one after the other, into numbered files or a stream of .ctm files."""
-    from cotam_cli.cli.reporting import line, report
     from cotam_cli.cli.streams import split
 
     check_stdin()

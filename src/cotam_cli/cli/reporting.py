@@ -1,4 +1,4 @@
-"""What a run over files says: a bar and errors on stderr, JSON lines on stdout, and the exit code."""
+"""A run over files, and what it says: a bar and errors on stderr, JSON lines on stdout, and the exit code."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 
-from cotam_cli.cli.batch import Result
-from cotam_cli.cli.common import say, tell, tell_json
+from cotam_cli.cli.batch import Job, Result, Work, run
+from cotam_cli.cli.common import cores, say, tell, tell_json
+
+
+def work_off(
+    todo: list[Job], work: Work, *, jobs: int | None, as_json: bool, verbose: bool, verb: str
+) -> None:
+    """Do all of `todo`, `jobs` at a time (None: one a core), and report; exit with 1 if any failed."""
+    processes = min(jobs or cores(), max(1, len(todo)))
+    report(run(todo, work, processes), len(todo), as_json=as_json, verbose=verbose, verb=verb)
 
 
 def report(results: Iterable[Result], total: int | None, *, as_json: bool, verbose: bool, verb: str) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from functools import partial
 
-from cotam_cli.cli.batch import Job, Result, attempt, is_batch, plan, run
-from cotam_cli.cli.common import check_output, cores, read_input, write_output
+from cotam_cli.cli.batch import Job, Result, attempt, is_batch, plan
+from cotam_cli.cli.common import check_output, read_input
+from cotam_cli.cli.decode import CTM, SHORT_OF_MEMORY, facts
+from cotam_cli.cli.reporting import work_off
 
 SUFFIX = ".safetensors"
-CTM = frozenset({".ctm"})
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,6 @@ def write_tokens(
 
     Raises CotamError where an output cannot be written or a single file cannot be decoded.
     """
-    from cotam_cli.cli.reporting import report
-
     settings = TokenSettings(encoder, force, skip_existing)
     if is_batch(sources, output, files_from):
         todo = plan(sources, output, files_from=files_from, recursive=recursive, suffixes=CTM, suffix=SUFFIX)
@@ -49,40 +47,30 @@ def write_tokens(
             check_output(output, force)
         source = sources[0]
         todo = [Job("stdin" if source == "-" else source, output, read_input(source))]
-    processes = min(jobs or cores(), max(1, len(todo)))
-    results = run(todo, partial(tokens_one, settings), processes)
-    report(results, len(todo), as_json=as_json, verbose=verbose, verb="decode")
+    work = partial(tokens_one, settings)
+    work_off(todo, work, jobs=jobs, as_json=as_json, verbose=verbose, verb="decode")
 
 
 def tokens_one(settings: TokenSettings, job: Job) -> Result:
     """Tokens of one file; its errors become a failed result. Runs in any process."""
-    return attempt(job, partial(_tokens, settings), "use a larger machine or fewer --jobs")
+    return attempt(
+        job,
+        partial(_tokens, settings),
+        force=settings.force,
+        skip_existing=settings.skip_existing,
+        short_of_memory=SHORT_OF_MEMORY,
+    )
 
 
 def _tokens(settings: TokenSettings, job: Job) -> Result:
     from cotam_cli.bitstream import parse
     from cotam_cli.codec.tokens import safetensors, tokens_of
 
-    if os.path.exists(job.output):
-        if settings.skip_existing:
-            return Result(job, "skipped")
-        check_output(job.output, settings.force)
     raw = job.read()
     began = time.perf_counter()
     tokens, metadata = tokens_of(raw, settings.encoder)
     data = safetensors({"tokens": tokens.tokens}, metadata)
-    os.makedirs(os.path.dirname(job.output) or ".", exist_ok=True)
-    write_output(job.output, data)
-    header = parse(raw).header
-    facts: dict[str, object] = {
-        "width": header.width,
-        "height": header.height,
-        "bytes": len(data),
-        "bpp": round(8 * len(raw) / (header.width * header.height), 5),
-        "quality": round(header.quality_value, 4),
-        "model": header.model,
-        "encoder": metadata["encoder"],
-        "shape": list(tokens.tokens.shape),
-        "ms": round(1000 * (time.perf_counter() - began)),
-    }
-    return Result(job, "done", facts, "", len(raw), len(data))
+    job.write(data)
+    told = facts([parse(raw)], data, began)
+    told |= {"encoder": metadata["encoder"], "shape": list(tokens.tokens.shape)}
+    return Result(job, "done", told, "", len(raw), len(data))
