@@ -3,7 +3,8 @@
 python benchmarks/scale.py [FOLDER | --pictures N --side PIXELS] [--cores N]      needs the extra ray
 
 All have the same number of cores, and all is counted: start, loading, shards or files on disk, end. The batch runs
-before and after Ray, so that a machine that got busier or idler meanwhile shows.
+before and after Ray, so that a machine that got busier or idler meanwhile shows. CPU seconds, of all processes of a run
+(Linux only), change less with what else the machine does.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +22,37 @@ from PIL import Image
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ALONE = 20
 """Pictures that get a command each: enough to know what one costs."""
+
+
+MARK = "COTAM_BENCHMARK"
+"""A variable in the environment of all processes of a run, by which they are found."""
+
+
+class Clock(threading.Thread):
+    """Adds up the CPU seconds of the processes that hold `MARK`, looking twice a second until `stop`."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.seen: dict[str, float] = {}
+        self.stopped = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        mark, tick = f"{MARK}={os.environ[MARK]}".encode(), os.sysconf("SC_CLK_TCK")
+        while not self.stopped.wait(0.5):
+            for process in Path("/proc").glob("[0-9]*"):
+                try:
+                    if mark in (process / "environ").read_bytes().split(b"\0"):
+                        fields = (process / "stat").read_text().rpartition(")")[2].split()
+                        self.seen[process.name] = (int(fields[11]) + int(fields[12])) / tick
+                except OSError:  # it has ended
+                    continue
+
+    def stop(self) -> float:
+        self.stopped.set()
+        self.join()
+        self.seen.pop(str(os.getpid()), None)
+        return sum(self.seen.values())
 
 
 def make(folder: Path, count: int, side: int) -> Path:
@@ -102,12 +135,13 @@ def main() -> None:
             "a command each": lambda: with_commands(some, out / "alone", cores),
         }
         for title, run in runs.items():
-            began = time.perf_counter()
+            os.environ[MARK] = title
+            clock, began = Clock(), time.perf_counter()
             count = run()
-            seconds = time.perf_counter() - began
+            seconds, busy = time.perf_counter() - began, clock.stop()
             print(
                 f"{title:22} {count} pictures in {seconds:.1f} s: {count / seconds:.2f} a second, "
-                f"{3600 * count / seconds / cores:.0f} a core-hour",
+                f"{3600 * count / seconds / cores:.0f} a core-hour; {busy:.1f} s of CPU",
                 flush=True,
             )
 

@@ -34,7 +34,7 @@ coded = (
         str(source),
         include_paths=True,
         file_extensions=["png", "jpg", "jpeg", "webp"],
-        ray_remote_args={"num_cpus": LITTLE},
+        num_cpus=LITTLE,
     )
     .map_batches(
         Encoder,
