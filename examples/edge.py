@@ -17,13 +17,14 @@ while True:
     for path in sorted(set(folder.glob("*.jpg")) - done):
         try:
             content = [{"type": "text", "text": "What is new here?"}, image_part(path, quality=2)]
-        except CotamError:
-            continue  # the camera is still writing it
-        body = json.dumps({"model": model, "messages": [{"role": "user", "content": content}]}).encode()
-        request = urllib.request.Request(
-            f"{url}/chat/completions", body, {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request) as answer:
-            print(path.name, json.load(answer)["choices"][0]["message"]["content"], flush=True)
+            body = json.dumps({"model": model, "messages": [{"role": "user", "content": content}]}).encode()
+            request = urllib.request.Request(
+                f"{url}/chat/completions", body, {"Content-Type": "application/json"}
+            )
+            with urllib.request.urlopen(request) as answer:
+                print(path.name, json.load(answer)["choices"][0]["message"]["content"], flush=True)
+        except (CotamError, OSError) as error:  # the camera still writes it, the gateway is busy or down
+            print(f"{path.name}: {error}; it comes again", file=sys.stderr)
+            continue
         done.add(path)
     time.sleep(1)

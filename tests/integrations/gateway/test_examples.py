@@ -41,6 +41,19 @@ def test_the_edge_script(gateway: Running, upstream: Upstream, tmp_path: Path) -
     assert "data:image/png;base64" in upstream.arrived[0].body.decode()
 
 
+def test_the_edge_script_outlives_errors(gateway: Running, upstream: Upstream, tmp_path: Path) -> None:
+    Image.radial_gradient("L").resize((64, 48)).save(tmp_path / "a.jpg")
+    command = [sys.executable, str(EXAMPLES / "edge.py"), str(tmp_path), gateway.url + "/v1", "teapot"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert wait_until(lambda: len(upstream.arrived) >= 2)
+    finally:
+        process.kill()
+        told, complained = process.communicate()
+    assert told == ""
+    assert "a.jpg: HTTP Error 418" in complained
+
+
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
 def test_the_curl_script(gateway: Running, upstream: Upstream, tmp_path: Path) -> None:
     upstream.answer = json.dumps(COMPLETION).encode()
