@@ -158,6 +158,14 @@ def test_bad_ctm_files(coded: Path, tmp_path: Path) -> None:
         assert not target.exists()
 
 
+def test_tokens_keep_to_the_limit_too(coded: Path, tmp_path: Path) -> None:
+    target = tmp_path / "x.safetensors"
+    result = cotam("decode", coded, "--tokens", target, "--max-pixels", 100)
+    assert result.returncode == 1
+    assert b"limit" in result.stderr
+    assert not target.exists()
+
+
 def test_a_ctm_is_not_encoded_again(coded: Path, tmp_path: Path) -> None:
     assert "decode" in one_line(cotam("encode", coded, "-o", tmp_path / "x.ctm"))
 

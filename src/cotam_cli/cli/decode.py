@@ -123,12 +123,19 @@ def command(
     if not sources and files_from is None:
         raise click.UsageError("Missing argument 'IN...'.")
     if tokens is not None:
-        from cotam_cli.cli.tokens import write_tokens
+        from cotam_cli.cli.tokens import TokenSettings, write_tokens
 
         if output is not None:
             raise click.UsageError("--tokens takes the place of -o; run it twice for both")
         write_tokens(
-            sources, tokens, encoder, files_from, recursive, jobs, skip_existing, as_json, force, verbose
+            sources,
+            tokens,
+            TokenSettings(encoder, max_pixels, force, skip_existing),
+            files_from=files_from,
+            recursive=recursive,
+            jobs=jobs,
+            as_json=as_json,
+            verbose=verbose,
         )
         return
     if output is None:

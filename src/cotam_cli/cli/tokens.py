@@ -19,6 +19,7 @@ class TokenSettings:
     """What every file of a run shares."""
 
     encoder: str | None
+    max_pixels: int
     force: bool
     skip_existing: bool
 
@@ -26,25 +27,23 @@ class TokenSettings:
 def write_tokens(
     sources: tuple[str, ...],
     output: str,
-    encoder: str | None,
+    settings: TokenSettings,
+    *,
     files_from: str | None,
     recursive: bool,
     jobs: int | None,
-    skip_existing: bool,
     as_json: bool,
-    force: bool,
     verbose: bool,
 ) -> None:
     """Tokens of one file into a file, or of several into a folder; results are told as `cotam decode` does.
 
     Raises CotamError where an output cannot be written or a single file cannot be decoded.
     """
-    settings = TokenSettings(encoder, force, skip_existing)
     if is_batch(sources, output, files_from):
         todo = plan(sources, output, files_from=files_from, recursive=recursive, suffixes=CTM, suffix=SUFFIX)
     else:
-        if not skip_existing:
-            check_output(output, force)
+        if not settings.skip_existing:
+            check_output(output, settings.force)
         source = sources[0]
         todo = [Job("stdin" if source == "-" else source, output, read_input(source))]
     work = partial(tokens_one, settings)
@@ -68,9 +67,9 @@ def _tokens(settings: TokenSettings, job: Job) -> Result:
 
     raw = job.read()
     began = time.perf_counter()
-    tokens, metadata = tokens_of(raw, settings.encoder)
+    tokens, metadata = tokens_of(raw, settings.encoder, max_pixels=settings.max_pixels)
     data = safetensors({"tokens": tokens.tokens}, metadata)
     job.write(data)
-    told = facts([parse(raw)], data, began)
+    told = facts([parse(raw, max_pixels=settings.max_pixels)], data, began)
     told |= {"encoder": metadata["encoder"], "shape": list(tokens.tokens.shape)}
     return Result(job, "done", told, "", len(raw), len(data))
