@@ -15,13 +15,14 @@ from pathlib import Path
 from PIL import Image
 
 import cotam_cli
+from cotam_cli.images import encode_picture, from_pillow
 
 PHOTO = Path(__file__).parents[1] / "examples" / "kodim23.png"
 SIZES = {"256x256": (256, 256), "768x512": (768, 512), "1920x1280": (1920, 1280)}
 
 
 def to_png(data: bytes) -> None:
-    cotam_cli.decode(data).save(io.BytesIO(), "PNG")
+    encode_picture(from_pillow(cotam_cli.decode(data)).pixels, "png")
 
 
 def seconds(work: Callable[[], object], rounds: int) -> float:
