@@ -40,9 +40,9 @@ lint: $(VENV)/ready ## Check style and types
 test-min: $(MIN)/ready ## Run the tests with the lowest versions of dependencies that pyproject.toml allows
 	$(MIN)/bin/pytest $(ARGS)
 
-audit: $(VENV)/ready ## Look up known vulnerabilities of what is installed
+audit: $(VENV)/ready $(MIN)/ready ## Look up known vulnerabilities of the newest and the lowest versions allowed
 	$(VENV)/bin/python $(PIP) pip-audit
-	$(VENV)/bin/pip-audit --local --skip-editable $(ARGS)
+	$(VENV)/bin/python .ci/audit.py $(VENV) $(MIN) -- $(ARGS)
 
 matrix: $(VENV)/ready ## Decode the golden files on all releases, kernels and settings: docs/exactness.md
 	$(VENV)/bin/python benchmarks/exactness.py $(ARGS)
@@ -130,9 +130,9 @@ $(FUZZ)/ready: pyproject.toml
 	$(FUZZ)/bin/python $(PIP) atheris --editable .
 	touch $@
 
-# Needs a Python that the lowest NumPy has wheels for: up to 3.12.
+# Needs a Python that the lowest NumPy has wheels for: up to 3.12. Cleared, as newer versions that fit would stay.
 $(MIN)/ready: pyproject.toml
-	$(PYTHON) -m venv $(MIN)
+	$(PYTHON) -m venv --clear $(MIN)
 	$(MIN)/bin/python $(PIP) "uv>=0.8"
 	VIRTUAL_ENV=$(MIN) $(MIN)/bin/uv pip install --quiet --resolution lowest-direct --editable ".[gateway]"
 	VIRTUAL_ENV=$(MIN) $(MIN)/bin/uv pip install --quiet --group dev

@@ -103,7 +103,7 @@ def environment_of(runtime: str, numpy: str) -> Path:
             f"onnxruntime=={runtime}" if runtime else "onnxruntime",
             f"numpy=={numpy}" if numpy else "numpy",
         ]
-        packages += ["constriction>=0.4.1,<0.6", "pillow>=11.3", "click>=8.1.7", "threadpoolctl>=3.5"]
+        packages += ["constriction>=0.4.1,<0.6", "pillow", "click>=8.1.7", "threadpoolctl>=3.5"]
         subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
         (folder / "ready").touch()
     return python

@@ -9,17 +9,18 @@ import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from PIL import Image
 
 import cotam_cli
 from cotam_cli.cli import main
+from runner import runner
 
 PHOTO = Path(__file__).parents[2] / "examples" / "kodim23.png"
 
 
 def cotam(*arguments: object, stdin: bytes = b"") -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments], input=stdin)
+    return runner().invoke(main, [str(argument) for argument in arguments], input=stdin)
 
 
 @pytest.fixture(scope="module")

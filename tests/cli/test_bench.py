@@ -5,19 +5,19 @@ import re
 import sys
 
 import pytest
-from click.testing import CliRunner
 
 from bench.making import save
 from bench.serving import saying, serving
 from cotam_cli.bench.endpoint import KEY
 from cotam_cli.cli import main
+from runner import runner
 
 BAD = f"bad@1,2={sys.executable} -c 'raise SystemExit(\"no licence\")' {{in}} {{out}} {{q}} ;; true {{in}} {{out}}"
 SECRET = "sk-never-write-me"
 
 
 def bench(*arguments, cache):
-    return CliRunner().invoke(main, ["bench", *map(str, arguments), "--cache", str(cache), "--workers", "1"])
+    return runner().invoke(main, ["bench", *map(str, arguments), "--cache", str(cache), "--workers", "1"])
 
 
 @pytest.fixture(scope="module")

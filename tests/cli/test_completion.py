@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from cotam_cli.cli import main
 from make_reference import TARGET, reference
+from runner import runner
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +22,7 @@ def test_the_reference_is_what_help_says() -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_scripts_are_valid(shell: str, tmp_path: Path) -> None:
-    result = CliRunner().invoke(main, ["completion", shell])
+    result = runner().invoke(main, ["completion", shell])
     assert result.exit_code == 0
     assert "_COTAM_COMPLETE" in result.stdout
     if shutil.which(shell):

@@ -27,12 +27,12 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def cotam(folder, monkeypatch):
     """Run a command in the folder; (exit code, stdout, stderr)."""
-    from click.testing import CliRunner
+    from runner import runner
 
     monkeypatch.chdir(folder)
 
     def run(*arguments):
-        result = CliRunner().invoke(main, [str(a) for a in arguments])
+        result = runner().invoke(main, [str(a) for a in arguments])
         assert result.exception is None or isinstance(result.exception, SystemExit)
         return result.exit_code, result.stdout_bytes, result.stderr
 

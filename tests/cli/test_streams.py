@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -17,6 +16,7 @@ import cotam_cli
 from cotam_cli.api import open_file
 from cotam_cli.cli import main
 from cotam_cli.cli.streams import split, split_ctm
+from runner import runner
 
 PHOTO = Path(__file__).parents[2] / "examples" / "kodim23.png"
 SMALL = Image.open(PHOTO).convert("RGB").crop((300, 100, 348, 132))
@@ -108,7 +108,7 @@ def test_a_stream_through_both_commands() -> None:
 
 
 def run(*arguments: object, stdin: bytes = b"") -> object:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments], input=stdin)
+    return runner().invoke(main, [str(argument) for argument in arguments], input=stdin)
 
 
 def test_numbered_files(tmp_path: Path) -> None:
