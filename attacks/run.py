@@ -10,6 +10,7 @@ and under 300 MB. With --markdown the table is that of attacks/README.md.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import resource
 import subprocess
@@ -62,7 +63,7 @@ def attempt(name: str, make: Callable[[Path], Attack], *, timed: bool = True) ->
     """Run one attack and judge it; its time only where `timed`."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        attack = make(folder)
+        attack = forged(make, folder)
         before = {path.relative_to(folder) for path in folder.rglob("*")}
         kept = (folder / attack.unharmed).read_bytes() if attack.unharmed else b""
         code, wall, usage, out, err = run(attack, folder)
@@ -93,6 +94,18 @@ def attempt(name: str, make: Callable[[Path], Attack], *, timed: bool = True) ->
         faults += [f"{cpu:.1f} s"] * (timed and cpu > SECONDS)
         faults += [f"{megabytes:.0f} MB"] * (megabytes > MEGABYTES)
     return Outcome(name, code, wall, cpu, megabytes, lines[-1] if lines else "", faults)
+
+
+def forged(make: Callable[[Path], Attack], folder: Path) -> Attack:
+    """Made in a process of its own: the command's peak memory counts from the most that this one ever held."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=lambda: sender.send(make(folder)))
+    process.start()
+    sender.close()
+    attack: Attack = receiver.recv()
+    process.join()
+    return attack
 
 
 def run(attack: Attack, folder: Path) -> tuple[int, float, resource.struct_rusage, bytes, bytes]:

@@ -49,7 +49,9 @@ if shim:  # no constriction for this processor: the range decoder of the indepen
     class RangeDecoder(reader.RangeDecoder):
         def __init__(self, words):
             super().__init__(words.astype(">u4").tobytes().rstrip(b"\\0"))
-        def decode(self, model, count):
+        def decode(self, model, count=None):
+            if count is None:
+                return self.symbol(model.cumulative)
             return np.array([self.symbol(model.cumulative) for _ in range(count)], np.int32)
         def maybe_exhausted(self):
             return True
