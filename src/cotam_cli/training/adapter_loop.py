@@ -29,8 +29,9 @@ from cotam_cli.training.fidelity import (
     load_teachers,
     view,
 )
-from cotam_cli.training.loop import TrainConfig, make_optimisers, quality_planes
 from cotam_cli.training.network import Codec, NetworkConfig, from_unit
+from cotam_cli.training.optimisers import make_optimisers
+from cotam_cli.training.planes import quality_planes
 
 STATE_VERSION = 2
 SHALLOW_PHASE = 0.2  # share of the schedule with the shallow answers alone (paper: 1 epoch of 5)
@@ -82,9 +83,7 @@ class Fidelity:
         self.step, self.crops, self.core_seconds = 0, 0, 0.0
         self.adapter = self._adapter(sizes, base.get("adapter"))
         self.average = self._adapter(sizes, {"weights": self.adapter.state_dict()}).requires_grad_(False)
-        self.optimisers = make_optimisers(
-            self.adapter, TrainConfig("", "", rate=run.rate, muon_rate=run.muon_rate)
-        )
+        self.optimisers = make_optimisers(self.adapter, run.rate, run.muon_rate)
         if state is not None:
             self._load(state)
 

@@ -20,8 +20,8 @@ from cotam_cli.training.adapter import Adapter, AdapterConfig
 from cotam_cli.training.data import Pack
 from cotam_cli.training.graphs import analysis_graph, hyper_graph, synthesis_graph
 from cotam_cli.training.integers import calibrate, coder_tables, convert
-from cotam_cli.training.loop import quality_planes
 from cotam_cli.training.network import Codec, NetworkConfig
+from cotam_cli.training.planes import quality_planes
 
 CALIBRATION_CROPS = 64
 

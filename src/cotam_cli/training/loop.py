@@ -31,6 +31,8 @@ from cotam_cli.training.data import Pack
 from cotam_cli.training.fidelity import Teacher, level_weights, seen_loss
 from cotam_cli.training.layers import shuffle_down
 from cotam_cli.training.network import Codec, NetworkConfig, rate_distortion, to_unit
+from cotam_cli.training.optimisers import make_optimisers
+from cotam_cli.training.planes import quality_planes
 from cotam_cli.training.states import unpack_state
 
 STATE_VERSION = 3
@@ -64,29 +66,6 @@ class TrainConfig:
     log_every: int = 100
 
 
-def quality_planes(rng: random.Random, count: int, size: int) -> tuple[Tensor, Tensor]:
-    """Random quality planes in t, [count, 1, size, size], and each picture's base t, [count, 1, 1, 1].
-
-    The paper's families per cell (uniform, blocky cells, linear gradients), so that any later map just works.
-    """
-    base = torch.tensor([rng.uniform(-1, 1) for _ in range(count)]).view(-1, 1, 1, 1)
-    plane = base.expand(-1, 1, size, size).clone()
-    for k in range(count):
-        family = rng.random()
-        strength = rng.uniform(0.1, 0.5)
-        if 0.6 < family <= 0.9:
-            cell = rng.choice([1, 2, 4])
-            cells = -(-size // cell)
-            levels = torch.randint(-1, 2, (1, 1, cells, cells)).float()
-            levels = levels.repeat_interleave(cell, 2).repeat_interleave(cell, 3)
-            plane[k] += strength * levels[0, :, :size, :size]
-        elif family > 0.9:
-            ramp = torch.linspace(-1, 1, size)
-            ramp = ramp.view(1, 1, -1) if rng.random() < 0.5 else ramp.view(1, -1, 1)
-            plane[k] += strength * ramp * rng.choice([-1, 1])
-    return plane.clamp(-1, 1), base
-
-
 @torch.no_grad()
 def klt_statistics(pack: Pack, rng: random.Random, latents: int, crops: int = 1500) -> tuple[Tensor, Tensor]:
     """KLT of 16x16 RGB patches in unit range: basis [768, latents] and standard deviations [latents]."""
@@ -100,39 +79,6 @@ def klt_statistics(pack: Pack, rng: random.Random, latents: int, crops: int = 15
     values, vectors = torch.linalg.eigh(total / count)
     order = values.argsort(descending=True)[:latents]
     return vectors[:, order].float(), values[order].clamp_min(1e-8).sqrt().float()
-
-
-def make_optimisers(codec: Codec, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """Muon on the hidden matrices; AdamW on the rest. Curves move faster, linear paths slower."""
-    curves, linear, matrices, rest = [], [], [], []
-    for name, p in codec.named_parameters():
-        if name.split(".")[0] in ("log_gain", "log_regain", "y_prior", "z_prior"):
-            curves.append(p)
-        elif name.endswith(("klt", "lap")):
-            linear.append(p)
-        elif p.ndim == 2 and config.optimiser == "muon" and ".head" not in name:
-            matrices.append(p)
-        else:
-            rest.append(p)
-    groups = [
-        {"params": rest, "lr": config.rate, "top": config.rate},
-        {"params": curves, "lr": 2 * config.rate, "top": 2 * config.rate, "weight_decay": 0.0},
-        {"params": linear, "lr": 0.1 * config.rate, "top": 0.1 * config.rate, "weight_decay": 0.0},
-    ]
-    optimisers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-    ]
-    if matrices:
-        muon = torch.optim.Muon(
-            [{"params": matrices, "lr": config.muon_rate}],
-            weight_decay=0.01,
-            adjust_lr_fn="original",
-            ns_steps=4,
-        )
-        for group in muon.param_groups:
-            group["top"] = config.muon_rate
-        optimisers.append(muon)
-    return optimisers
 
 
 def join_workers() -> tuple[int, int]:
@@ -156,7 +102,7 @@ class Run:
         torch.manual_seed(config.seed)  # the same first weights in every worker and at every start
         self.codec = Codec(network).to(self.device, memory_format=torch.channels_last)
         self.average = Codec(network).to(self.device).requires_grad_(False)
-        self.optimisers = make_optimisers(self.codec, config)
+        self.optimisers = make_optimisers(self.codec, config.rate, config.muon_rate, config.optimiser)
         self.step = 0
         self.crops = 0
         self.core_seconds = 0.0

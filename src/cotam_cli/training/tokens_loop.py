@@ -37,8 +37,8 @@ from cotam_cli.guidance.towers import named_vit
 from cotam_cli.guidance.vit_graph import Vit
 from cotam_cli.training.data import Pack
 from cotam_cli.training.export import load_codec
-from cotam_cli.training.loop import quality_planes
 from cotam_cli.training.network import Codec, from_unit
+from cotam_cli.training.planes import quality_planes
 from cotam_cli.training.states import unpack_state
 from cotam_cli.training.tokens_network import AdapterSizes, TokenAdapter
 
