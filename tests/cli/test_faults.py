@@ -14,7 +14,7 @@ import pytest
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PHOTO = Path(__file__).parents[2] / "examples" / "kodim23.png"
-CODED = GOLDEN / "ctm-2-photo-q1.ctm"
+CODED = GOLDEN / "ctm-3-photo-q1.ctm"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mounts, /dev/full and signals as on Linux")
 
