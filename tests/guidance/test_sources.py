@@ -79,3 +79,14 @@ def test_a_folder(tmp_path):
 def test_what_looks_like_a_source():
     assert all(map(is_source, ["a.png", "b.onnx", "clip:ViT-B-16/openai", "/x/y.tif"]))
     assert not any(map(is_source, ["sharp", "", "attention"]))
+
+
+def test_a_map_that_is_a_program_is_not_started(monkeypatch):
+    def start(*_, **__):
+        raise AssertionError("started")
+
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", start)
+    out = io.BytesIO()
+    Image.fromarray(PIXELS).save(out, "EPS")
+    with pytest.raises(GuideError, match="give a grey PNG"):
+        read_grey(out.getvalue(), "x")

@@ -20,6 +20,14 @@ Pixels = NDArray[np.uint8]
 
 TOWER = "clip:"
 MAX_MAP_PIXELS = 2**28
+_MAPS = (
+    "PNG",
+    "JPEG",
+    "BMP",
+    "PPM",
+    "WEBP",
+    "TIFF",
+)  # of Pillow's formats; for some others it would start a program
 
 
 class Source(Protocol):
@@ -75,7 +83,7 @@ def read_grey(data: bytes, name: str) -> NDArray[np.float32]:
     Raises GuideError when it cannot be read.
     """
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with Image.open(io.BytesIO(data), formats=_MAPS) as picture:
             if picture.width * picture.height > MAX_MAP_PIXELS:
                 raise GuideError(f"the map {name} is larger than 2^28 pixels; scale it down")
             grey = picture if picture.mode in ("L", "I;16", "I", "F") else picture.convert("L")

@@ -23,6 +23,8 @@
 | animation (GIF, WebP, APNG, AVIF) | all frames from `read_frames`, else the first                      |
 | several pages (TIFF and others)   | the first (`from_pillow`: the one at which the image stands)       |
 | EPS                               | an error: Pillow would start Ghostscript on it                     |
+| Pillow's rarer formats            | an error, their parsers never see the file (READ below); formats   |
+|                                   | that the program itself has taught Pillow are read                 |
 | over 65535 on a side, over 2^28   | an error, before any pixel is decoded                              |
 | pixels or Pillow's own limit      |                                                                    |
 
@@ -51,6 +53,13 @@ __all__ = ["Picture", "Wishes", "from_pillow", "read_frames", "read_picture"]
 WHITE: Colour = (255, 255, 255)
 
 _CTM_MAGIC = b"\x89CTM"
+
+_READ = "PNG JPEG GIF BMP PPM WEBP AVIF TIFF JPEG2000 QOI DIB ICO PCX PSD TGA"
+READ = tuple(_READ.split())
+"""Pillow's formats that are read, the usual ones first: a hostile file reaches none of its other parsers."""
+
+_EPS_MAGIC = (b"%!PS", b"\xc5\xd0\xd3\xc6")
+_EPS = "EPS is a program, not a picture; convert it to PNG first"
 
 _TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -116,7 +125,7 @@ def read_picture(
     """Decode the bytes of a picture file.
 
     Args:
-        data: a whole file in any format that Pillow reads.
+        data: a whole file in one of the formats of `READ`, or one that the program has taught Pillow.
         name: what error messages call it, such as the file's name.
         background: sRGB colour behind transparent parts, each value 0..255.
         wishes: all that can be asked for; with it, `background` is not looked at.
@@ -164,13 +173,16 @@ def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
         raise ImageError(f"{name}: empty, 0 bytes; give a picture file")
     if data.startswith(_CTM_MAGIC):
         raise ImageError(f"{name}: this is already a .ctm; use `cotam decode`")
-    with _explained(name), Image.open(io.BytesIO(data)) as image:
+    if data.startswith(_EPS_MAGIC):
+        raise ImageError(f"{name}: {_EPS}")
+    taught = [kind for kind, (opens, _) in Image.OPEN.items() if not opens.__module__.startswith("PIL.")]
+    with _explained(name), Image.open(io.BytesIO(data), formats=[*READ, *taught]) as image:
         yield image
 
 
 def _to_picture(image: Image.Image, name: str, wishes: Wishes) -> Picture:
     if image.format == "EPS":
-        raise ImageError(f"{name}: EPS is a program, not a picture; convert it to PNG first")
+        raise ImageError(f"{name}: {_EPS}")
     check_size(*image.size, name=name)
     size = image.size
     if wishes.max_side and image.format == "JPEG" and min(size) > 2 * wishes.max_side:
