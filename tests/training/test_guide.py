@@ -1,8 +1,6 @@
 """The embedded guide's training: teachers' answers, distillation, export, ablation; on tiny networks and pictures."""
 
 import json
-import shlex
-import sys
 
 import numpy as np
 import pytest
@@ -152,18 +150,27 @@ def test_training_needs_answers(tmp_path):
         train_guide(*settings(tmp_path, tmp_path / "run", 1))
 
 
-JUDGE = """
-import json, sys
-from pathlib import Path
-import numpy as np
-from PIL import Image
-first, second = (Path(p) for p in sys.argv[1:3])
-def error(path):
-    a, b = (np.asarray(Image.open(folder / path.name).convert("RGB"), float) for folder in (first, second))
-    return float(np.square(a - b).mean())
-mean = np.mean([error(p) for p in second.glob("*.png")])
-json.dump({"mse": mean, "seconds": 3, "pictures": {"x": 1}}, open(sys.argv[3], "w"))
-"""
+def logits_file(path):
+    """A classifier of two classes: is a picture bright or dark?"""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Reshape", ["mean", "shape"], ["column"]),
+        helper.make_node("MatMul", ["column", "weights"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "classes",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 224, 224])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 2])],
+        [
+            numpy_helper.from_array(np.array([-1, 1]), "shape"),
+            numpy_helper.from_array(np.array([[-1.0, 1.0]], np.float32), "weights"),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
 def test_an_ablation_measures_every_candidate(pictures, tmp_path):
@@ -173,41 +180,88 @@ def test_an_ablation_measures_every_candidate(pictures, tmp_path):
     from cotam_cli.guidance.export import export_guide
 
     (tmp_path / "guide.onnx").write_bytes(export_guide(str(tmp_path / "vit.onnx")))
-    (tmp_path / "judge.py").write_text(JUDGE)
-    command = f"{shlex.quote(sys.executable)} {tmp_path / 'judge.py'} {{originals}} {{decoded}} {{json}}"
-    words = ["ablate", "--data", pictures, "--out", tmp_path / "out", "--set", "photo", "--limit", 2]
-    words += ["--quality", 2, "--quality", 4, "--guide", f"attention={tmp_path / 'guide.onnx'}"]
-    words += ["--bound", tmp_path / "vit.onnx", "--judge", f"photo={command}", "--strength", 0.75]
+    logits_file(tmp_path / "bright.onnx")
+    contract = {"kind": "logits", "model": "bright.onnx", "input": {"mean": [0.5] * 3, "std": [0.1] * 3}}
+    (tmp_path / "bright.json").write_text(json.dumps(contract))
+    words = ["ablate", "--data", pictures, "--out", tmp_path / "out", "--set", "photo", "--limit", "photo=2"]
+    words += ["--quality", 3, "--guide", f"attention={tmp_path / 'guide.onnx'}", "--contrast"]
+    words += ["--bound", tmp_path / "vit.onnx", "--judge", f"photo={tmp_path / 'bright.json'}"]
+    words += ["--strength", 0.75, "--k", 0.5]
     result = CliRunner().invoke(guide, list(map(str, words)))
     assert result.exit_code == 0, result.output
-    text = (tmp_path / "out" / "ablation-0.75.txt").read_text()
-    head, figure, size = text.splitlines()[1:]
-    assert head.split() == ["photo", "unguided", "attention", "contrast", "bound"]
-    assert figure.split()[0] == "mse"
-    assert len(figure.split()) == 5
-    assert all(abs(float(change)) < 3 for change in size.split()[2:])
+    text = (tmp_path / "out" / "ablation-0.75-0.5.txt").read_text()
+    head, agreement, divergence, size = text.splitlines()[1:]
+    assert head.split() == ["photo,", "2", "pictures", "unguided", "attention", "contrast", "bound"]
+    assert agreement.split()[:3] == ["bright", "agreement", "1.0000"]
+    assert divergence.split()[1] == "divergence"
+    assert all(abs(float(change)) < 3 for change in size.split()[3::3])
+    kept = sorted(path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.json"))
     again = CliRunner().invoke(guide, list(map(str, words)))
-    assert again.output.endswith(result.output[-200:])
+    assert text in again.output
+    assert sorted(path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.json")) == kept
 
 
-def test_a_failing_judge_is_named(pictures, tmp_path):
+def test_divergence_is_that_of_the_shares():
+    from cotam_cli.bench.tasks import Truth
+    from cotam_cli.training.guide_ablation import Divergence
+
+    before, after = ({"logits": np.log(np.array(shares))} for shares in ((0.5, 0.3, 0.2), (0.25, 0.5, 0.25)))
+    scores = Divergence(None).score(before, after, Truth(label=1))
+    wanted = 0.5 * np.log(2) + 0.3 * np.log(0.6) + 0.2 * np.log(0.8)
+    assert scores["divergence"] == (pytest.approx(wanted), 1.0)
+    assert (scores["agreement"], scores["accuracy"]) == ((0.0, 1.0), (1.0, 1.0))
+
+
+def test_a_missing_judge_is_named(pictures, tmp_path):
     from cotam_cli.training.guide_commands import guide
 
-    words = ["ablate", "--data", pictures, "--out", tmp_path / "out", "--set", "photo", "--limit", 1]
-    words += ["--quality", 2, "--judge", f"photo={sys.executable} -c 'import sys; sys.exit(3)'"]
-    result = CliRunner().invoke(guide, list(map(str, words)))
+    words = ["ablate", "--data", pictures, "--out", tmp_path / "out", "--set", "photo"]
+    result = CliRunner().invoke(guide, list(map(str, [*words, "--judge", "photo=nowhere.json"])))
     assert result.exit_code == 1
-    assert "judge" in result.output
+    assert "nowhere.json" in result.output
+
+
+def judged(*bytes_and_scores):
+    from cotam_cli.training.guide_ablation import Judged
+
+    return [Judged(size, {"score": (value, 1.0)}) for size, value in bytes_and_scores]
 
 
 def test_equal_bytes_are_interpolated():
-    from cotam_cli.training.guide_ablation import Judged, compare
+    from cotam_cli.training.guide_ablation import compare
 
-    plain = [Judged(1000, {"score": 0.5}), Judged(2000, {"score": 0.7})]
-    (row,) = compare("set", "x", plain, [Judged(1000, {"score": 0.6}), Judged(2000, {"score": 0.7})])
-    assert row.change == pytest.approx(0.05)
-    (row,) = compare("set", "x", plain, [Judged(1414, {"score": 0.6}), Judged(2828, {"score": 0.8})])
+    plain = judged((1000, 0.5), (2000, 0.7))
+    row, size = compare("set", "x", plain, judged((1000, 0.6), (2000, 0.7)), (2, 2))
+    assert (row.unguided, row.change, size.change) == (pytest.approx(0.6), pytest.approx(0.05), 0)
+    row, size = compare("set", "x", plain, judged((1414, 0.6), (2828, 0.8)), (2, 2))
     assert row.change == pytest.approx(0, abs=1e-3)
+    assert size.change == pytest.approx(41.4)
+    (row, _) = compare("set", "x", plain, judged((1414, 0.7)), (2, 1))
+    assert (row.unguided, row.change) == (0.5, pytest.approx(0.1, abs=1e-3))
+
+
+def test_the_error_is_that_of_the_mean_over_pictures():
+    from cotam_cli.training.guide_ablation import compare
+
+    rng = np.random.default_rng(3)
+    changes = rng.normal(0.02, 0.1, 50)
+    plain = judged(*[pair for _ in changes for pair in ((1000, 0.5), (2000, 0.5))])
+    row, _ = compare("set", "x", plain, judged(*[(1000, 0.5 + change) for change in changes]), (2, 1))
+    assert row.pictures == 50
+    assert row.change == pytest.approx(changes.mean())
+    assert row.error == pytest.approx(changes.std() / 50**0.5, rel=0.1)
+
+
+def test_a_teacher_is_asked_how_steady_it_is(run, shards):
+    from cotam_cli.training.guide_commands import guide
+
+    words = ["test", "--run", run, "--shards", shards, "--teacher", shards.parent / "teacher.onnx"]
+    result = CliRunner().invoke(guide, list(map(str, [*words, "--again", 5])))
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert found["agreement"]["pictures"] == 12
+    assert found["steadiness"]["pictures"] == 5
+    assert all(-1 <= found["steadiness"][name] <= 1 for name in ("mirrored", "smaller", "teacher", "student"))
 
 
 def test_the_contrast_map_favours_quiet_cells():

@@ -1,180 +1,211 @@
 """Does a map pay? Guided against unguided files at equal bytes, judged by networks that were no teachers.
 
-Every candidate codes every picture at every quality; the decoded pictures go to a judge, any command that takes a
-folder of originals and one of decoded pictures and writes its figures as JSON. A figure is compared with that of the
-unguided files at the same bytes, by interpolation over the logarithm of bytes.
+Every candidate codes every picture at every quality, and the judges of `cotam bench` compare the decoded picture with
+the original. A figure is compared with that of the unguided files at the same bytes, by interpolation over the
+logarithm of bytes; its standard error comes from resampling the pictures. Picture by picture and set by set, so that
+a measurement that was cut short has seen the same pictures with every candidate.
 """
 
 from __future__ import annotations
 
 import json
-import shlex
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
 from cotam_cli import api
-from cotam_cli.bench.pictures import find_pictures, load_pixels
-from cotam_cli.errors import CotamError
+from cotam_cli.bench.contract import read_contract
+from cotam_cli.bench.networks import Network, class_scores
+from cotam_cli.bench.pictures import load_pixels
+from cotam_cli.bench.tasks import Answer, Judge, Score, Task, Truth, load_judge
 from cotam_cli.guidance.options import GuideOptions
 
 NONE = "none"
+READER = "tesseract"
+DRAWS = 1000  # samples of pictures for a standard error
+BESIDE = 0.25  # of quality: a single quality is compared along the line to an unguided file this much better
+
 Pixels = NDArray[np.uint8]
-Mapper = Callable[[Pixels], NDArray[np.float64]]
+Floats = NDArray[np.float64]
+Mapper = Callable[[Pixels], Floats]
 """From a picture to a map [rows, columns]."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One candidate at one quality on one set: total bytes and the judge's figures, by name."""
+    """One picture, coded once: the file's bytes and the judges' (value, weight) by figure."""
 
     bytes: int
-    figures: dict[str, float]
+    scores: dict[str, Score]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A candidate against the unguided files, on one set and figure: mean over qualities, at equal bytes."""
+    """A candidate's figure against that of the unguided files on one set: mean over qualities, at equal bytes.
+
+    unguided, change: as the judge scales them. error: the standard error of the change.
+    """
 
     candidate: str
     set: str
     figure: str
+    pictures: int
     unguided: float
     change: float
-    bytes_change: float  # per cent, before the interpolation
+    error: float
 
 
-def flat_figures(found: object, prefix: str = "") -> dict[str, float]:
-    """All numbers of a JSON value, named by their path; single pictures and times are left out."""
-    if isinstance(found, bool):
-        return {}
-    if isinstance(found, int | float):
-        return {prefix: float(found)}
-    figures: dict[str, float] = {}
-    if isinstance(found, Mapping):
-        for key, value in found.items():
-            if key not in ("pictures", "seconds", "kinds"):
-                figures |= flat_figures(value, f"{prefix}.{key}" if prefix else str(key))
-    return figures
+@dataclass(frozen=True)
+class Divergence:
+    """A classifier: its class, and how far its distribution moves, sum of p log p/q in nats (lower is better)."""
+
+    network: Network
+
+    def answer(self, pixels: Pixels) -> Answer:
+        return {"logits": np.ravel(self.network.run(pixels)[0]).astype(np.float64)}
+
+    def score(self, original: Answer, decoded: Answer, truth: Truth) -> dict[str, Score]:
+        p, q = (_log_shares(answer["logits"]) for answer in (original, decoded))
+        scores = class_scores(int(p.argmax()), int(q.argmax()), truth)
+        return scores | {"divergence": (float((np.exp(p) * (p - q)).sum()), 1.0)}
 
 
-def judge(command: str, originals: Path, decoded: Path, out: Path) -> dict[str, float]:
-    """Run a judge: {originals}, {decoded} and {json} in the command are replaced. Raises CotamError when it fails."""
-    fields = {"originals": originals, "decoded": decoded, "json": out}
-    words = [word.format(**fields) for word in shlex.split(command)]
-    done = subprocess.run(words, check=False, capture_output=True, text=True)  # noqa: S603
-    if done.returncode or not out.exists():
-        tail = " ".join(done.stderr.split())[-300:]
-        raise CotamError(f"the judge {words[0]} failed ({tail}); run it by hand on {decoded}")
-    return flat_figures(json.loads(out.read_text()))
-
-
-def originals_of(paths: Sequence[Path], folder: Path) -> None:
-    """The pictures of a set as PNG files, for judges that take whole folders."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in paths:
-        target = folder / f"{path.stem}.png"
-        if not target.exists():
-            Image.fromarray(load_pixels(path)).save(target, compress_level=1)
-
-
-def code_set(
-    paths: Sequence[Path], maps: Path, mapper: Mapper | None, quality: float, options: GuideOptions, out: Path
-) -> int:
-    """Code and decode a set into `out`; returns the bytes. Maps are made once and kept in `maps`."""
-    record = out / "bytes.json"
-    if record.exists():
-        return int(json.loads(record.read_text()))
-    out.mkdir(parents=True, exist_ok=True)
-    total = 0
-    for path in paths:
-        pixels = load_pixels(path)
-        guide: str | NDArray[np.float64] = NONE
-        if mapper is not None:
-            kept = maps / f"{path.stem}.npy"
-            if not kept.exists():
-                maps.mkdir(parents=True, exist_ok=True)
-                np.save(kept, mapper(pixels))
-            guide = np.load(kept)
-        data = api.encode(pixels, quality=quality, guide=guide, guide_options=options)
-        total += len(data)
-        api.decode(data).save(out / f"{path.stem}.png", compress_level=1)
-    record.write_text(json.dumps(total))
-    return total
+def open_judge(spec: str) -> tuple[str, Judge]:
+    """(name, judge) of `tesseract` or of a contract's file. Raises CotamError when it cannot be had."""
+    if spec == READER:
+        return spec, load_judge(Task(READER))
+    contract = read_contract(Path(spec))
+    if contract.kind == "logits":
+        return contract.name, Divergence(Network.load(contract))
+    return contract.name, load_judge(Task(contract.name, contract))
 
 
 def ablate(
-    folders: Mapping[str, Path],
+    sets: Mapping[str, Sequence[Path]],
     candidates: Mapping[str, Mapper],
-    judges: Mapping[str, Sequence[str]],
+    judges: Mapping[str, Sequence[tuple[str, Judge]]],
+    truths: Mapping[str, Truth],
     qualities: Sequence[float],
     options: GuideOptions,
     out: Path,
-    limits: Mapping[str, int],
 ) -> list[Row]:
     """Judge every candidate, and `none`; whatever lies in `out` already is not made again.
 
-    folders and judges are by the name of the set; limits: pictures of each, spread evenly.
+    sets: pictures by the set's name, as judges; truths: by file name.
     """
-    results: dict[tuple[str, str, float], Judged] = {}
-    jobs = [(s, c, q) for s in folders for c in (NONE, *candidates) for q in qualities]
-    for name, candidate, quality in tqdm(jobs, unit="run"):
-        paths = find_pictures(folders[name], limits.get(name))
-        originals_of(paths, out / "originals" / name)
-        folder = out / f"{candidate}-{options.strength:g}" if candidate != NONE else out / NONE
-        folder = folder / f"{name}-q{quality:g}"
-        size = code_set(
-            paths, out / "maps" / candidate / name, candidates.get(candidate), quality, options, folder
-        )
-        record = folder.with_suffix(folder.suffix + ".judged.json")
-        if not record.exists():
-            figures: dict[str, float] = {}
-            for command in judges.get(name, ()):
-                figures |= judge(command, out / "originals" / name, folder, folder / "judge.json")
-            record.write_text(json.dumps(asdict(Judged(size, figures)), indent=1))
-        results[name, candidate, quality] = Judged(**json.loads(record.read_text()))
+    rounds = zip_longest(*([(name, path) for path in paths] for name, paths in sets.items()))
+    jobs = [job for turn in rounds for job in turn if job is not None]
+    results: dict[str, dict[str, list[Judged]]] = {name: {} for name in sets}
+    plain = qualities if len(qualities) > 1 else (qualities[0], qualities[0] + BESIDE)
+    for name, path in tqdm(jobs, unit="picture"):
+        desk = _Desk(path, judges.get(name, ()), truths.get(path.name, Truth()), out / name / path.name)
+        for candidate, mapper in {NONE: None, **candidates}.items():
+            results[name].setdefault(candidate, []).extend(
+                desk.examine(candidate, mapper, quality, options)
+                for quality in (plain if mapper is None else qualities)
+            )
     return [
         row
-        for name in folders
+        for name, found in results.items()
         for candidate in candidates
-        for row in compare(
-            name,
-            candidate,
-            [results[name, NONE, q] for q in qualities],
-            [results[name, candidate, q] for q in qualities],
-        )
+        for row in compare(name, candidate, found[NONE], found[candidate], (len(plain), len(qualities)))
     ]
 
 
-def compare(name: str, candidate: str, plain: Sequence[Judged], guided: Sequence[Judged]) -> list[Row]:
-    """Guided figures less the unguided ones at the same bytes, mean over qualities."""
-    rates = np.log([result.bytes for result in plain])
-    own = np.log([result.bytes for result in guided])
+class _Desk:
+    """One picture on the judges' desk: its pixels, and their answers for it, are made when they are wanted."""
+
+    def __init__(self, path: Path, judges: Sequence[tuple[str, Judge]], truth: Truth, folder: Path) -> None:
+        self.path, self.judges, self.truth, self.folder = path, judges, truth, folder
+        self.pixels: Pixels | None = None
+        self.answers: dict[str, Answer] = {}
+
+    def examine(self, name: str, mapper: Mapper | None, quality: float, options: GuideOptions) -> Judged:
+        """Code with a candidate's map (None: evenly), decode, ask the judges."""
+        strength = f"-{options.strength:g}-{options.k:g}" if mapper is not None else ""
+        record = self.folder / f"{name}{strength}-q{quality:g}.json"
+        if record.exists():
+            found = json.loads(record.read_text())
+            return Judged(found["bytes"], {k: (v[0], v[1]) for k, v in found["scores"].items()})
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.pixels is None:
+            self.pixels = load_pixels(self.path)
+            self.answers = {who: judge.answer(self.pixels) for who, judge in self.judges}
+        guide: str | Floats = NONE if mapper is None else self._map(name, mapper, self.pixels)
+        data = api.encode(self.pixels, quality=quality, guide=guide, guide_options=options)
+        decoded = np.asarray(api.decode(data))
+        scores: dict[str, Score] = {}
+        for who, judge in self.judges:
+            for figure, score in judge.score(self.answers[who], judge.answer(decoded), self.truth).items():
+                scores[f"{who} {figure}"] = score
+        record.write_text(json.dumps({"bytes": len(data), "scores": scores}))
+        return Judged(len(data), scores)
+
+    def _map(self, name: str, mapper: Mapper, pixels: Pixels) -> Floats:
+        kept = self.folder / f"{name}.npy"
+        if not kept.exists():
+            np.save(kept, mapper(pixels))
+        return np.asarray(np.load(kept), np.float64)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A figure's values and weights with the files' bytes, each float [pictures, qualities]."""
+
+    bytes: Floats
+    values: Floats
+    weights: Floats
+
+    @classmethod
+    def of(cls, results: Sequence[Judged], figure: str, qualities: int) -> _Side:
+        """What a judge left out weighs nothing."""
+        rows = [(r.bytes, *r.scores.get(figure, (0.0, 0.0))) for r in results]
+        return cls(*np.array(rows, float).reshape(-1, qualities, 3).transpose(2, 0, 1))
+
+    def pooled(self, chosen: NDArray[np.intp]) -> tuple[Floats, Floats]:
+        """Log of bytes and mean figure of these pictures, each [qualities]."""
+        weights, values = self.weights[chosen], self.values[chosen]
+        with np.errstate(invalid="ignore"):
+            return np.log(self.bytes[chosen].sum(0)), (values * weights).sum(0) / weights.sum(0)
+
+
+def compare(
+    name: str, candidate: str, plain: Sequence[Judged], guided: Sequence[Judged], qualities: tuple[int, int]
+) -> list[Row]:
+    """Guided figures less the unguided ones at the same bytes; last, what the bytes were before that, per cent.
+
+    plain, guided: a result for each quality, picture after picture; qualities: how many these are, at least 2 for the
+    plain ones, which hold those of the guided and may go on.
+    """
+    count, common = len(plain) // qualities[0], qualities[1]
+    everything = np.arange(count)
+    draws = np.random.default_rng(1).integers(0, count, (DRAWS, count))
     rows = []
-    for figure in plain[0].figures:
-        values = [result.figures[figure] for result in plain]
-        changes = [
-            result.figures[figure] - _interpolated(float(rate), rates, values)
-            for result, rate in zip(guided, own, strict=True)
-        ]
-        shift = 100 * float(np.expm1(own - rates).mean())
-        rows.append(Row(candidate, name, figure, float(np.mean(values)), float(np.mean(changes)), shift))
+    for figure in sorted({figure for result in plain for figure in result.scores}):
+        before, after = map(_Side.of, (plain, guided), (figure, figure), qualities)
+        error = float(np.nanstd([_change(before, after, draw) for draw in draws]))
+        unguided = float(before.pooled(everything)[1][:common].mean())
+        rows.append(Row(candidate, name, figure, count, unguided, _change(before, after, everything), error))
+    sizes, own = (
+        np.array([r.bytes for r in results], float).reshape(count, -1)[:, :common]
+        for results in (plain, guided)
+    )
+    shifts = [
+        100 * float((own[draw].sum(0) / sizes[draw].sum(0) - 1).mean()) for draw in (everything, *draws)
+    ]
+    rows.append(Row(candidate, name, "bytes, %", count, 0.0, shifts[0], float(np.std(shifts[1:]))))
     return rows
 
 
-def _interpolated(rate: float, rates: NDArray[np.float64], values: Sequence[float]) -> float:
-    """A line through the two nearest points, which may reach a little over the ends."""
-    if len(values) == 1:
-        return values[0]
-    k = int(np.clip(np.searchsorted(rates, rate), 1, len(rates) - 1))
-    slope = (values[k] - values[k - 1]) / (rates[k] - rates[k - 1])
-    return float(values[k - 1] + slope * (rate - rates[k - 1]))
+def _change(before: _Side, after: _Side, chosen: NDArray[np.intp]) -> float:
+    rates, values = before.pooled(chosen)
+    own, found = after.pooled(chosen)
+    return float(np.mean([v - _line(rate, rates, values) for v, rate in zip(found, own, strict=True)]))
 
 
 def table(rows: Sequence[Row], figures: Sequence[str] = ()) -> str:
@@ -183,13 +214,26 @@ def table(rows: Sequence[Row], figures: Sequence[str] = ()) -> str:
     for name in dict.fromkeys(row.set for row in rows):
         chosen = [row for row in rows if row.set == name]
         names = list(dict.fromkeys(row.candidate for row in chosen))
-        lines.append(f"{name:34} {'unguided':>9}" + "".join(f" {n:>11}" for n in names))
+        title = f"{name}, {chosen[0].pictures} pictures"
+        lines.append(f"{title:34} {'unguided':>9}" + "".join(f" {n:>18}" for n in names))
         for figure in dict.fromkeys(row.figure for row in chosen):
-            if figures and not any(part in figure for part in figures):
+            if figures and not any(part in figure for part in (*figures, "bytes")):
                 continue
             found = {row.candidate: row for row in chosen if row.figure == figure}
-            plain = found[names[0]].unguided
-            lines.append(f"  {figure:32} {plain:9.4f}" + "".join(f" {found[n].change:+11.4f}" for n in names))
-        first = {row.candidate: row.bytes_change for row in chosen}
-        lines.append(f"  {'bytes, %':32} {'':9}" + "".join(f" {first[n]:+11.2f}" for n in names))
+            cells = [f"{found[n].change:+.4f} ± {found[n].error:.4f}" for n in names]
+            lines.append(
+                f"  {figure:32} {found[names[0]].unguided:9.4f}" + "".join(f" {c:>18}" for c in cells)
+            )
     return "\n".join(lines) + "\n"
+
+
+def _line(rate: float, rates: Floats, values: Floats) -> float:
+    """A line through the two nearest points, which may reach a little over the ends."""
+    k = int(np.clip(np.searchsorted(rates, rate), 1, len(rates) - 1))
+    slope = (values[k] - values[k - 1]) / (rates[k] - rates[k - 1])
+    return float(values[k - 1] + slope * (rate - rates[k - 1]))
+
+
+def _log_shares(logits: Floats) -> Floats:
+    moved = logits - logits.max()
+    return np.asarray(moved - np.log(np.exp(moved).sum()))

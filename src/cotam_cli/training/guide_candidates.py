@@ -25,14 +25,15 @@ Pixels = NDArray[np.uint8]
 
 
 def find_candidates(
-    guides: Mapping[str, str], text: Path | None, bound: Path | None, quality: float
+    guides: Mapping[str, str], text: Path | None, bound: Path | None, quality: float, contrast: bool
 ) -> dict[str, Mapper]:
-    """Mappers by name: the guides, `contrast`, and with a detector `text` and `mix`, with a tower `bound`.
+    """Mappers by name: the guides, where wanted `contrast`, with a detector `text` and `mix`, with a tower `bound`.
 
     quality: where the bound is taken.
     """
     found: dict[str, Mapper] = {name: partial(guide_map, guide=guide) for name, guide in guides.items()}
-    found["contrast"] = contrast_map
+    if contrast:
+        found["contrast"] = contrast_map
     if text is not None:
         detector = TextDetector(text)
         found["text"] = partial(text_map, detector)

@@ -7,14 +7,17 @@ import json
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cotam_cli import __version__
 from cotam_cli.cli.common import one_line_errors
-from cotam_cli.errors import CotamError
+from cotam_cli.errors import CotamError, GuideError
 from cotam_cli.guidance.options import DEFAULTS
+
+if TYPE_CHECKING:
+    from cotam_cli.guidance.onnx_guide import OnnxGuide
 
 EXISTING = click.Path(exists=True, path_type=Path)
 ANY = click.Path(path_type=Path)
@@ -40,16 +43,10 @@ def guide() -> None:
 @one_line_errors
 def ask_teachers(folder: Path, teacher: str, text: Path | None, count: int, threads: int, out: Path) -> None:
     """Keep the teachers' answers for 32 regions a shard in OUT; shards that are there are kept."""
-    from cotam_cli.errors import GuideError
-    from cotam_cli.guidance.export import export_guide
-    from cotam_cli.guidance.onnx_guide import load_guide
     from cotam_cli.training.data import Pack
     from cotam_cli.training.guide_data import TextDetector, build_shards
 
-    try:
-        eyes = load_guide(Path(teacher).read_bytes(), teacher, threads)
-    except (OSError, GuideError):
-        eyes = load_guide(export_guide(teacher), teacher, threads)
+    eyes = _open_teacher(teacher, threads)
     reader = TextDetector(text, threads) if text is not None else None
     build_shards(Pack(folder), out, count, eyes, reader)
     (out / "teacher.json").write_text(
@@ -78,14 +75,23 @@ def train(**options: Any) -> None:
 @guide.command("test")
 @click.option("--run", required=True, type=EXISTING, help="Folder of a run.")
 @click.option("--shards", required=True, type=EXISTING, help="Folder made by `guide ask`.")
+@click.option("--teacher", help="As for `guide ask`: asks it again, to know how steady its own map is.")
+@click.option(
+    "--again", type=click.IntRange(1), default=64, show_default=True, help="Pictures to ask it again about."
+)
 @one_line_errors
-def test(run: Path, shards: Path) -> None:
+def test(run: Path, shards: Path, teacher: str | None, again: int) -> None:
     """Agreement with the teachers on pictures that were not trained on, as JSON."""
     from dataclasses import asdict
 
+    from cotam_cli.training.guide_looks import steadiness
     from cotam_cli.training.guide_loop import agreement, load_student
 
-    click.echo(json.dumps(asdict(agreement(load_student(_state(run)), shards)), indent=1))
+    net = load_student(_state(run))
+    report: dict[str, Any] = {"agreement": asdict(agreement(net, shards))}
+    if teacher is not None:
+        report["steadiness"] = asdict(steadiness(net, shards, _open_teacher(teacher, 1), again))
+    click.echo(json.dumps(report, indent=1))
 
 
 @guide.command("export")
@@ -152,54 +158,67 @@ def export(
 @click.option("--data", required=True, type=EXISTING, help="Folder with a folder for each set.")
 @click.option("--out", required=True, type=ANY, help="Gets everything; what is there is not made again.")
 @click.option("--set", "sets", multiple=True, default=("photo", "text", "class"), show_default=True)
-@click.option("--limit", type=click.IntRange(1), help="Pictures of each set, spread evenly.")
+@click.option(
+    "--limit", "limits", multiple=True, help="SET=COUNT: pictures of a set, spread evenly; else all."
+)
 @click.option("--quality", "qualities", multiple=True, type=float, default=(1.5, 3.0), show_default=True)
 @click.option(
     "--strength", "strengths", multiple=True, type=float, default=(DEFAULTS.strength,), show_default=True
 )
 @click.option(
+    "--k", type=float, default=DEFAULTS.k, show_default=True, help="Deviations from the mean to a level."
+)
+@click.option(
     "--judge",
     "judges",
     multiple=True,
-    help="SET=COMMAND with {originals}, {decoded} and {json}; several for a set are joined.",
+    help="SET=CONTRACT.json, as for `cotam bench`, or SET=tesseract; several for a set are possible.",
 )
+@click.option("--truth", type=EXISTING, help='The words of the pictures: JSON {"file": {"words": [...]}}.')
+@click.option("--labels", type=EXISTING, help='The classes of the pictures: JSON {"file": index}.')
 @click.option("--guide", "guides", multiple=True, help="NAME=GUIDE: a candidate, as for `cotam encode`.")
 @click.option("--text", type=EXISTING, help="A text detector of PaddleOCR: adds the candidates text and mix.")
 @click.option("--bound", type=EXISTING, help="A ViT as an ONNX file: adds the upper bound by its gradient.")
+@click.option("--contrast", is_flag=True, help="Adds the candidate of video coders: more to quiet cells.")
 @click.option("--only", multiple=True, help="Show figures with this in their name; all by default.")
 @one_line_errors
 def ablation(
     data: Path,
     out: Path,
     sets: tuple[str, ...],
-    limit: int | None,
+    limits: tuple[str, ...],
     qualities: tuple[float, ...],
     strengths: tuple[float, ...],
+    k: float,
     judges: tuple[str, ...],
+    truth: Path | None,
+    labels: Path | None,
     guides: tuple[str, ...],
     text: Path | None,
     bound: Path | None,
+    contrast: bool,
     only: tuple[str, ...],
 ) -> None:
     """Measure maps against none at equal bytes, by task; the first --guide is mixed with the text map."""
-    from cotam_cli.training.guide_ablation import ablate, table
+    from cotam_cli.bench.pictures import find_pictures
+    from cotam_cli.bench.tasks import read_truth
+    from cotam_cli.training.guide_ablation import ablate, open_judge, table
     from cotam_cli.training.guide_candidates import find_candidates
 
-    candidates = find_candidates(
-        dict(map(_pair, guides)), text, bound, sorted(qualities)[len(qualities) // 2]
-    )
-    folders = {name: data / name for name in sets}
-    commands: dict[str, list[str]] = {}
-    for name, command in map(_pair, judges):
-        commands.setdefault(name, []).append(command)
-    limits = dict.fromkeys(sets, limit) if limit is not None else {}
+    middle = sorted(qualities)[len(qualities) // 2]
+    candidates = find_candidates(dict(map(_pair, guides)), text, bound, middle, contrast)
+    counts = {name: int(count) for name, count in map(_pair, limits)}
+    pictures = {name: find_pictures(data / name, counts.get(name)) for name in sets}
+    found: dict[str, list[Any]] = {}
+    for name, spec in map(_pair, judges):
+        found.setdefault(name, []).append(open_judge(spec))
+    truths = read_truth(truth, labels)
     for strength in strengths:
-        options = replace(DEFAULTS, strength=strength)
-        rows = ablate(folders, candidates, commands, qualities, options, out, limits)
-        report = (
-            f"strength {strength:g}, qualities {', '.join(f'{q:g}' for q in qualities)}\n{table(rows, only)}"
-        )
-        (out / f"ablation-{strength:g}.txt").write_text(report)
+        options = replace(DEFAULTS, strength=strength, k=k)
+        rows = ablate(pictures, candidates, found, truths, qualities, options, out)
+        report = f"strength {strength:g}, k {k:g}, qualities {', '.join(f'{q:g}' for q in qualities)}\n"
+        report += table(rows, only)
+        (out / f"ablation-{strength:g}-{k:g}.txt").write_text(report)
         click.echo(report)
 
 
@@ -208,6 +227,17 @@ def _pair(text: str) -> tuple[str, str]:
     if not found or not name or not value:
         raise CotamError(f"{text!r} is not NAME=VALUE")
     return name, value
+
+
+def _open_teacher(teacher: str, threads: int) -> OnnxGuide:
+    """A guide's file as it is; anything else is exported first."""
+    from cotam_cli.guidance.export import export_guide
+    from cotam_cli.guidance.onnx_guide import load_guide
+
+    try:
+        return load_guide(Path(teacher).read_bytes(), teacher, threads)
+    except (OSError, GuideError):
+        return load_guide(export_guide(teacher), teacher, threads)
 
 
 def _state(run: Path) -> dict[str, Any]:
