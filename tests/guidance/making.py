@@ -16,7 +16,7 @@ def brightness_bytes(native=64, **changes):
     mean = g.op("AveragePool", pixels, kernel_shape=[PATCH, PATCH], strides=[PATCH, PATCH])
     grey = g.op("ReduceMean", mean, axes=[1], keepdims=0)
     output = helper.make_tensor_value_info("attention", TensorProto.FLOAT, ["n", "rows", "columns"])
-    return g.finish(grey, output, guide_facts(PATCH, native, "brightness") | changes)
+    return g.finish({grey: output}, guide_facts(PATCH, native, "brightness") | changes)
 
 
 def brightness(native=64):

@@ -7,7 +7,7 @@ PyTorch; the package `onnx` is needed only to write it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -166,12 +166,17 @@ class Graph:
         return self.op("Transpose", tokens, perm=[0, 2, 1])
 
     def finish(
-        self, result: Value, output: onnx.ValueInfoProto, facts: Mapping[str, str], name: str = "guide"
+        self,
+        results: Mapping[Value, onnx.ValueInfoProto],
+        facts: Mapping[str, str],
+        name: str = "guide",
+        more: Sequence[onnx.ValueInfoProto] = (),
     ) -> bytes:
-        """A whole model: uint8 `pixels` [n, h, w, 3] to `output`, with facts in its metadata."""
-        self.nodes.append(helper.make_node("Identity", [result], [output.name]))
+        """A whole model: uint8 `pixels` [n, h, w, 3] and more inputs to the results, with facts in its metadata."""
+        for value, output in results.items():
+            self.nodes.append(helper.make_node("Identity", [value], [output.name]))
         pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", "height", "width", 3])
-        graph = helper.make_graph(self.nodes, name, [pixels], [output], self.weights)
+        graph = helper.make_graph(self.nodes, name, [pixels, *more], list(results.values()), self.weights)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
         helper.set_model_props(model, dict(facts))
         onnx.checker.check_model(model)
@@ -221,4 +226,4 @@ def attention_graph(vit: Vit, facts: Mapping[str, str]) -> bytes:
     sides = g.op("Slice", g.op("Shape", grid), g.integers(2), g.integers(4))
     shape = g.op("Concat", g.integers(-1), sides, axis=0)
     output = helper.make_tensor_value_info("attention", TensorProto.FLOAT, ["n", "rows", "columns"])
-    return g.finish(g.op("Reshape", total, shape), output, facts)
+    return g.finish({g.op("Reshape", total, shape): output}, facts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 from importlib import resources
@@ -59,6 +58,7 @@ def ask_teachers(folder: Path, teacher: str, text: Path | None, count: int, thre
 @click.option("--out", required=True, type=ANY, help="Folder of the run; an earlier run in it goes on.")
 @click.option("--steps", type=click.IntRange(1), default=4000, show_default=True, help="Last step.")
 @click.option("--batch", type=click.IntRange(1, 32), default=16, show_default=True, help="Regions a step.")
+@click.option("--rate", type=float, default=1e-3, show_default=True, help="Highest learning rate.")
 @click.option("--minutes", type=float, default=600.0, show_default=True, help="Stop after this long.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
@@ -117,41 +117,28 @@ def export(
     """Turn a run into models/guide-ID."""
     from dataclasses import asdict
 
+    from cotam_cli.training.export import allow, write_model
     from cotam_cli.training.guide_loop import agreement, load_student
     from cotam_cli.training.guide_network import student_graph
 
     state = _state(run)
     net = load_student(state)
     name = f"guide-{number}"
-    data = student_graph(net, f"cotam {name}", weights)
-    teachers = json.loads((shards / "teacher.json").read_text())
-    manifest = {
+    facts = {
         "name": name,
         "network": state["sizes"],
         "training": {
             "step": state["step"],
             "regions": state["regions"],
             "core_hours": round(state["core_seconds"] / 3600, 2),
-            "teachers": teachers,
+            "teachers": json.loads((shards / "teacher.json").read_text()),
         },
         "agreement": asdict(agreement(net, shards)),
-        "files": {"guide.onnx": hashlib.sha256(data).hexdigest()},
     }
-    folder = models / name
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "guide.onnx").write_bytes(data)
-    text = json.dumps(manifest, indent=1).encode() + b"\n"
-    (folder / "manifest.json").write_bytes(text)
-    if allow_list is None:
-        allow_list = Path(str(resources.files("cotam_cli.codec").joinpath("guides.json")))
-    entries = json.loads(allow_list.read_text()) if allow_list.exists() else []
-    entries = [entry for entry in entries if entry["id"] != number]
-    entries.append(
-        {"id": number, "name": name, "since": since, "manifest_sha256": hashlib.sha256(text).hexdigest()}
-    )
-    entries.sort(key=lambda entry: int(entry["id"]))
-    allow_list.write_text(json.dumps(entries, indent=1) + "\n")
-    click.echo(folder)
+    digest = write_model(models / name, {"guide.onnx": student_graph(net, f"cotam {name}", weights)}, facts)
+    listed = allow_list or Path(str(resources.files("cotam_cli.codec").joinpath("guides.json")))
+    allow(listed, number, name, since, digest)
+    click.echo(models / name)
 
 
 @guide.command("ablate")

@@ -49,7 +49,7 @@ def steadiness(net: SmallVit, folder: Path, teacher: OnnxGuide, pictures: int) -
     count = min(pictures, len(places))
     rows = []
     for shard, k in (places[n * len(places) // count] for n in range(count)):
-        pixels = np.ascontiguousarray(shard.pixels[k])
+        pixels = np.array(shard.pixels[k])
         first = shard.fields[k, ..., 0].astype(np.float64)
         mirrored, smaller, both = (look(pixels) for look in _looks(teacher))
         others = normalise(mirrored) + normalise(smaller) + normalise(both)

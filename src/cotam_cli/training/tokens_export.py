@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from cotam_cli.codec.tokens import FORMAT, TokenAdapter, prepare
 from cotam_cli.errors import CotamError
 from cotam_cli.guidance.torch_vit import Tower
 from cotam_cli.guidance.towers import named_vit, tower_name
+from cotam_cli.training.export import write_model
 from cotam_cli.training.tokens_loop import relative_error
 from cotam_cli.training.tokens_network import AdapterSizes, adapter_graph
 from cotam_cli.training.tokens_network import TokenAdapter as AdapterNetwork
@@ -51,7 +50,7 @@ def export_adapter(state: dict[str, Any], tower: str, folder: Path, encoder: str
     vit = named_vit(tower)
     name = encoder or tower_name(tower)
     data = adapter_graph(vit, load_network(state), {"cotam.tokens": str(FORMAT), "cotam.encoder": name})
-    manifest = {
+    facts = {
         "name": folder.name,
         "tokens": FORMAT,
         "encoder": name,
@@ -67,13 +66,8 @@ def export_adapter(state: dict[str, Any], tower: str, folder: Path, encoder: str
             "crops": state["crops"],
             "core_hours": round(state["core_seconds"] / 3600, 2),
         },
-        "files": {"adapter.onnx": hashlib.sha256(data).hexdigest()},
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "adapter.onnx").write_bytes(data)
-    text = json.dumps(manifest, indent=1).encode() + b"\n"
-    (folder / "manifest.json").write_bytes(text)
-    return hashlib.sha256(text).hexdigest()
+    return write_model(folder, {"adapter.onnx": data}, facts)
 
 
 @torch.no_grad()

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from onnx import TensorProto, checker, helper
+from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-from cotam_cli.guidance.vit_graph import OPSET, Graph, Value, Vit
-from cotam_cli.training.guide_network import (
+from cotam_cli.guidance.vit_graph import Graph, Value, Vit
+from cotam_cli.training.transformer import (
     TransformerBlock,
     plain_array,
     plain_block,
@@ -93,22 +93,18 @@ def adapter_graph(vit: Vit, net: TokenAdapter, facts: Mapping[str, str]) -> byte
     g = Graph()
     prior = _embedded(g, vit)
     tokens = g.op("Add", prior, _difference(g, net))
-    for value, name in ((prior, "prior"), (tokens, "tokens")):
-        g.nodes.append(helper.make_node("Identity", [value], [name]))
     inputs = [
-        helper.make_tensor_value_info("pixels", TensorProto.UINT8, [1, "height", "width", 3]),
         helper.make_tensor_value_info("latents", TensorProto.FLOAT, [1, "r", "c", net.sizes.latents]),
         helper.make_tensor_value_info("planes", TensorProto.FLOAT, [1, "r", "c", 2]),
         helper.make_tensor_value_info("down", TensorProto.FLOAT, ["rows", "r"]),
         helper.make_tensor_value_info("across", TensorProto.FLOAT, ["columns", "c"]),
     ]
     shape: list[int | str | None] = [1, "count", net.sizes.width]
-    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("prior", "tokens")]
-    graph = helper.make_graph(g.nodes, "tokens", inputs, outputs, g.weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
-    helper.set_model_props(model, dict(facts))
-    checker.check_model(model)
-    return bytes(model.SerializeToString())
+    results = {
+        value: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for value, name in ((prior, "prior"), (tokens, "tokens"))
+    }
+    return g.finish(results, facts, "tokens", inputs)
 
 
 def _embedded(g: Graph, vit: Vit) -> Value:
