@@ -107,4 +107,4 @@ def test_every_file_of_a_model_is_checked_and_named(name: str, fault: str, tmp_p
 
 def test_files_that_the_manifest_does_not_name_are_not_read() -> None:
     with pytest.raises(ModelError, match="has no"):
-        models.load_model().file("../guide-1/guide.onnx")
+        models.load_model().file("../guide-2/guide.onnx")

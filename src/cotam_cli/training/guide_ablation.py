@@ -9,6 +9,8 @@ a measurement that was cut short has seen the same pictures with every candidate
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -93,25 +95,31 @@ def ablate(
     qualities: Sequence[float],
     options: GuideOptions,
     out: Path,
+    minutes: float = math.inf,
 ) -> list[Row]:
     """Judge every candidate, and `none`; whatever lies in `out` already is not made again.
 
-    sets: pictures by the set's name, as judges; truths: by file name.
+    sets: pictures by the set's name, as judges; truths: by file name. After so many minutes only pictures that are
+    finished already count.
     """
+    end = time.monotonic() + 60 * minutes
     rounds = zip_longest(*([(name, path) for path in paths] for name, paths in sets.items()))
     jobs = [job for turn in rounds for job in turn if job is not None]
     results: dict[str, dict[str, list[Judged]]] = {name: {} for name in sets}
     plain = qualities if len(qualities) > 1 else (qualities[0], qualities[0] + BESIDE)
     for name, path in tqdm(jobs, unit="picture"):
         desk = _Desk(path, judges.get(name, ()), truths.get(path.name, Truth()), out / name / path.name)
-        for candidate, mapper in {NONE: None, **candidates}.items():
-            results[name].setdefault(candidate, []).extend(
-                desk.examine(candidate, mapper, quality, options)
-                for quality in (plain if mapper is None else qualities)
-            )
+        wanted: list[tuple[str, Mapper | None, float]] = [(NONE, None, quality) for quality in plain]
+        wanted += [(*found, quality) for found in candidates.items() for quality in qualities]
+        if time.monotonic() >= end and not all(desk.record(c, q, options).exists() for c, _, q in wanted):
+            continue
+        for candidate, mapper, quality in wanted:
+            judged = desk.examine(candidate, mapper, quality, options)
+            results[name].setdefault(candidate, []).append(judged)
     return [
         row
         for name, found in results.items()
+        if found
         for candidate in candidates
         for row in compare(name, candidate, found[NONE], found[candidate], (len(plain), len(qualities)))
     ]
@@ -125,10 +133,14 @@ class _Desk:
         self.pixels: Pixels | None = None
         self.answers: dict[str, Answer] = {}
 
+    def record(self, name: str, quality: float, options: GuideOptions) -> Path:
+        """Where a result is kept."""
+        strength = f"-{options.strength:g}-{options.k:g}" if name != NONE else ""
+        return self.folder / f"{name}{strength}-q{quality:g}.json"
+
     def examine(self, name: str, mapper: Mapper | None, quality: float, options: GuideOptions) -> Judged:
         """Code with a candidate's map (None: evenly), decode, ask the judges."""
-        strength = f"-{options.strength:g}-{options.k:g}" if mapper is not None else ""
-        record = self.folder / f"{name}{strength}-q{quality:g}.json"
+        record = self.record(name, quality, options)
         if record.exists():
             found = json.loads(record.read_text())
             return Judged(found["bytes"], {k: (v[0], v[1]) for k, v in found["scores"].items()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -166,6 +167,12 @@ def export(
 @click.option("--guide", "guides", multiple=True, help="NAME=GUIDE: a candidate, as for `cotam encode`.")
 @click.option("--text", type=EXISTING, help="A text detector of PaddleOCR: adds the candidates text and mix.")
 @click.option("--bound", type=EXISTING, help="A ViT as an ONNX file: adds the upper bound by its gradient.")
+@click.option(
+    "--minutes",
+    type=float,
+    default=math.inf,
+    help="Then report on the pictures that are finished.  [default: all]",
+)
 @click.option("--contrast", is_flag=True, help="Adds the candidate of video coders: more to quiet cells.")
 @click.option("--only", multiple=True, help="Show figures with this in their name; all by default.")
 @one_line_errors
@@ -183,6 +190,7 @@ def ablation(
     guides: tuple[str, ...],
     text: Path | None,
     bound: Path | None,
+    minutes: float,
     contrast: bool,
     only: tuple[str, ...],
 ) -> None:
@@ -202,7 +210,7 @@ def ablation(
     truths = read_truth(truth, labels)
     for strength in strengths:
         options = replace(DEFAULTS, strength=strength, k=k)
-        rows = ablate(pictures, candidates, found, truths, qualities, options, out)
+        rows = ablate(pictures, candidates, found, truths, qualities, options, out, minutes)
         report = f"strength {strength:g}, k {k:g}, qualities {', '.join(f'{q:g}' for q in qualities)}\n"
         report += table(rows, only)
         (out / f"ablation-{strength:g}-{k:g}.txt").write_text(report)
