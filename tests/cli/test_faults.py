@@ -133,6 +133,25 @@ def test_a_signal_at_any_moment(number: signal.Signals, tmp_path: Path) -> None:
     assert any(code for code in codes)
 
 
+IN_MID_EXEC = """
+import os, signal
+from cotam_cli.cli.guard import guarded
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with guarded():
+    exec("os.kill(os.getpid(), NUMBER); list(range(10**6))")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_library_runs_a_string(number: signal.Signals, tmp_path: Path) -> None:
+    """`python -m` remembers a KeyboardInterrupt that left `exec`, and would end by SIGINT for it."""
+    (tmp_path / "library.py").write_text(IN_MID_EXEC.replace("NUMBER", str(int(number))))
+    command = [sys.executable, "-m", "library"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 128 + number, done.stderr
+    assert done.stderr == b"cotam: interrupted; files that were written are whole\n"
+
+
 def shell(line: str) -> tuple[int, str]:
     environment = os.environ | {
         "COTAM": f"{sys.executable} -m cotam_cli",

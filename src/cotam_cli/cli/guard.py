@@ -49,6 +49,11 @@ def _reserve(number: int) -> None:
         os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
+class Interrupted(KeyboardInterrupt):
+    """A plain KeyboardInterrupt that leaves `exec` of a string, as libraries do while they load, makes `python -m`
+    end by SIGINT whatever the exit code; a child of it does not."""
+
+
 def _interrupt(number: int, _frame: object) -> NoReturn:
     arrived.append(number)
-    raise KeyboardInterrupt
+    raise Interrupted
