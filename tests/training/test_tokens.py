@@ -305,6 +305,7 @@ def test_an_allowed_adapter_is_found_by_its_encoder(run, tower, ctm, exported, t
     call(main, *words, folder)
     entries = json.loads(listed.read_text())
     monkeypatch.setattr(tokens, "token_records", lambda: tuple(models.ModelRecord(**e) for e in entries))
+    monkeypatch.setattr(tokens, "models_folder", lambda: exported / "models")
     tokens._shipped.cache_clear()
     for name in (None, "tokens-3", "tokens-vit/tiny"):
         assert tokens.tokens_of(ctm, name)[1]["adapter"] == "tokens-3"
