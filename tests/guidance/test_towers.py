@@ -75,6 +75,15 @@ def test_the_exported_map_is_the_towers_attention(tower, blocks):
     assert np.abs(found - wanted).max() < 0.01 * wanted.max()
 
 
+def test_the_last_blocks_alone(tower):
+    name, network = tower
+    found = load_guide(export_guide(name, 3, first=2), "x").fields(PIXELS[None])[0, ..., 0]
+    wanted = (3 * attention_of(network, 3) - attention_of(network, 1)) / 2
+    assert np.abs(found - wanted).max() < 0.01 * wanted.max()
+    with pytest.raises(GuideError, match="blocks 3 to 2"):
+        export_guide(name, 2, first=3)
+
+
 def test_a_tower_guides_a_picture_of_any_size(tower):
     field = open_source(tower[0]).field(np.ascontiguousarray(np.tile(PIXELS, (3, 5, 1))[:150]), 32)
     assert field.shape == (5, 10)
@@ -199,7 +208,7 @@ def test_a_vit_as_an_onnx_file(tmp_path, transposed):
     vit = random_vit(width=64, heads=1)
     hugging_face_file(tmp_path / "dino.onnx", vit, transposed)
     guide = load_guide(export_guide(str(tmp_path / "dino.onnx"), 2), "x")
-    assert guide.source == "dino, 2 blocks"
+    assert guide.source == "dino, blocks 1-2"
     plain = random_vit(width=64, heads=1, blocks=3)
     wanted = attention_graph(
         type(plain)(

@@ -63,9 +63,9 @@ def test_answers_are_kept_and_the_same_again(shards, pack_folder):
     assert (shard_numbers(shards, test=True), shard_numbers(shards, test=False)) == ([0, 2], [1, 3])
     (shard,) = load_shards(shards, [1])
     assert shard.pixels.shape == (6, 64, 96, 3)
-    assert shard.fields.shape == (6, 2, 3, 2)
+    assert shard.fields.shape == (6, 2, 3, 3)
     assert np.array_equal(shard.pixels, shard_pictures(Pack(pack_folder), 1))
-    assert json.loads((shards / "teacher.json").read_text())["attention"] == "teacher, 3 blocks"
+    assert json.loads((shards / "teacher.json").read_text())["attention"] == "teacher, blocks 1-3"
 
 
 def test_a_student_learns_its_teachers_map(run, shards):
@@ -111,7 +111,21 @@ def test_the_exported_guide_is_the_network(run, shards, tmp_path):
     from cotam_cli.training.guide_commands import guide
     from cotam_cli.training.guide_loop import load_student
 
-    words = ["export", "--run", run, "--shards", shards, "--models", tmp_path, "--id", 7, "--weights", 1, 0.5]
+    words = [
+        "export",
+        "--run",
+        run,
+        "--shards",
+        shards,
+        "--models",
+        tmp_path,
+        "--id",
+        7,
+        "--weights",
+        1,
+        0,
+        0.5,
+    ]
     words += ["--allow-list", tmp_path / "guides.json"]
     result = CliRunner().invoke(guide, list(map(str, words)))
     assert result.exit_code == 0, result.output
@@ -119,7 +133,7 @@ def test_the_exported_guide_is_the_network(run, shards, tmp_path):
     assert (entry["id"], entry["name"]) == (7, "guide-7")
     data = (tmp_path / "guide-7" / "guide.onnx").read_bytes()
     found = load_guide(data, "x")
-    assert (found.patch, found.weights) == (32, (1.0, 0.5))
+    assert (found.patch, found.weights) == (32, (1.0, 0.0, 0.5))
     pixels = np.random.default_rng(0).integers(0, 256, (2, 96, 160, 3), dtype=np.uint8)
     wanted = load_student(torch.load(run / "state.pt", weights_only=True))(torch.from_numpy(pixels)).numpy()
     assert np.abs(found.fields(pixels) - wanted).max() < 0.02 * np.abs(wanted).max()
@@ -184,14 +198,14 @@ def test_an_ablation_measures_every_candidate(pictures, tmp_path):
     contract = {"kind": "logits", "model": "bright.onnx", "input": {"mean": [0.5] * 3, "std": [0.1] * 3}}
     (tmp_path / "bright.json").write_text(json.dumps(contract))
     words = ["ablate", "--data", pictures, "--out", tmp_path / "out", "--set", "photo", "--limit", "photo=2"]
-    words += ["--quality", 3, "--guide", f"attention={tmp_path / 'guide.onnx'}", "--contrast"]
+    words += ["--quality", 3, "--guide", f"attention={tmp_path / 'guide.onnx'}", "--quiet"]
     words += ["--bound", tmp_path / "vit.onnx", "--judge", f"photo={tmp_path / 'bright.json'}"]
     words += ["--strength", 0.75, "--k", 0.5]
     result = CliRunner().invoke(guide, list(map(str, words)))
     assert result.exit_code == 0, result.output
     text = (tmp_path / "out" / "ablation-0.75-0.5.txt").read_text()
     head, agreement, divergence, size = text.splitlines()[1:]
-    assert head.split() == ["photo,", "2", "pictures", "unguided", "attention", "contrast", "bound"]
+    assert head.split() == ["photo,", "2", "pictures", "unguided", "attention", "quiet", "bound"]
     assert agreement.split()[:3] == ["bright", "agreement", "1.0000"]
     assert divergence.split()[1] == "divergence"
     assert all(abs(float(change)) < 3 for change in size.split()[3::3])
@@ -263,11 +277,3 @@ def test_a_teacher_is_asked_how_steady_it_is(run, shards):
     assert found["agreement"]["pictures"] == 12
     assert found["steadiness"]["pictures"] == 5
     assert all(-1 <= found["steadiness"][name] <= 1 for name in ("mirrored", "smaller", "teacher", "student"))
-
-
-def test_the_contrast_map_favours_quiet_cells():
-    from cotam_cli.training.guide_candidates import contrast_map
-
-    pixels = np.full((64, 96, 3), 90, np.uint8)
-    pixels[:32, :32] = np.random.default_rng(0).integers(0, 256, (32, 32, 3))
-    assert contrast_map(pixels).argmin() == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cotam_cli.cli.common import check_output, force_option, one_line_errors, write_output
+from cotam_cli.cli.values import BlockRange
 
 
 @click.group("guide")
@@ -24,15 +25,15 @@ def command() -> None:
 )
 @click.option(
     "--blocks",
-    type=click.IntRange(1),
-    default=3,
+    type=BlockRange(),
+    default="3",
     show_default=True,
-    help="Shallow blocks whose attention is averaged.",
+    help="Blocks whose attention is averaged: the first so many, or from-to (10-12).",
 )
 @force_option
 @one_line_errors
-def export(source: str, output: str, blocks: int, force: bool) -> None:
-    """Export the shallow layers of TOWER as a guide that runs without PyTorch: `--guide OUT`.
+def export(source: str, output: str, blocks: tuple[int, int], force: bool) -> None:
+    """Export the first layers of TOWER as a guide that runs without PyTorch: `--guide OUT`.
 
     TOWER is an open_clip image tower, MODEL/WEIGHTS (ViT-B-16/openai), or the ONNX file of a Hugging Face ViT or
     DINOv2. Needs the extra `torch`.
@@ -40,6 +41,7 @@ def export(source: str, output: str, blocks: int, force: bool) -> None:
     check_output(output, force)
     from cotam_cli.guidance.export import export_guide
 
-    data = export_guide(source, blocks)
+    first, last = blocks
+    data = export_guide(source, last, first)
     write_output(output, data)
-    click.echo(f"{source}: {blocks} blocks, {len(data) / 1e6:.1f} MB", err=True)
+    click.echo(f"{source}: blocks {first} to {last}, {len(data) / 1e6:.1f} MB", err=True)

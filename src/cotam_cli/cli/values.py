@@ -1,4 +1,4 @@
-"""Values that people write on a command line: sizes in bytes, colours, sides, numbered names."""
+"""Values that people write on a command line: sizes in bytes, colours, sides, blocks, numbered names."""
 
 from __future__ import annotations
 
@@ -71,3 +71,19 @@ def is_numbered(path: str) -> bool:
 def numbered(path: str, number: int) -> str:
     """The path with the number in its (first) place."""
     return _NUMBER.sub(lambda place: f"{number:{place[1]}d}", path, count=1)
+
+
+class BlockRange(click.ParamType):  # type: ignore[type-arg]
+    """3, the first three blocks, or 10-12."""
+
+    name = "blocks"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"(?:(\d+)-)?(\d+)", str(value))
+        if found is None or not 1 <= int(found[1] or 1) <= int(found[2]):
+            self.fail(f"{value!r} is not a number of blocks; write 3, or 10-12", param, ctx)
+        return int(found[1] or 1), int(found[2])

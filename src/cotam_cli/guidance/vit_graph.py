@@ -1,4 +1,4 @@
-"""The shallow blocks of a vision transformer as an ONNX graph that gives its attention map, and nothing more.
+"""The first blocks of a vision transformer as an ONNX graph that gives its attention map, and nothing more.
 
 Written node by node: a handful of operators, any picture size, weights in half precision. The file runs without
 PyTorch; the package `onnx` is needed only to write it.
@@ -183,11 +183,11 @@ class Graph:
         return bytes(model.SerializeToString())
 
 
-def attention_graph(vit: Vit, facts: Mapping[str, str]) -> bytes:
+def attention_graph(vit: Vit, facts: Mapping[str, str], first_block: int = 1) -> bytes:
     """uint8 pixels [n, h, w, 3] (sides multiples of the patch) -> float32 `attention` [n, rows, columns].
 
-    The mean over blocks and heads of the class token's attention to each patch; without a class token, of the
-    attention that each patch receives.
+    The mean over heads and blocks, from `first_block` on, of the class token's attention to each patch; without a class
+    token, of the attention that each patch receives.
     """
     g = Graph()
     pixels = g.op("Transpose", g.op("Cast", "pixels", to=TensorProto.FLOAT), perm=[0, 3, 1, 2])
@@ -216,8 +216,10 @@ def attention_graph(vit: Vit, facts: Mapping[str, str]) -> bytes:
     if vit.pre_norm is not None:
         x = g.norm(x, vit.pre_norm)
     maps = []
-    for number, block in enumerate(vit.blocks):
-        x, attention = g.block(x, block, vit.heads, vit.activation, last=number == len(vit.blocks) - 1)
+    for number, block in enumerate(vit.blocks, 1):
+        x, attention = g.block(x, block, vit.heads, vit.activation, last=number == len(vit.blocks))
+        if number < first_block:
+            continue
         if first:
             start, end = g.integers(0, 1), g.integers(1, np.iinfo(np.int64).max)
             attention = g.op("Slice", attention, start, end, g.integers(2, 3))

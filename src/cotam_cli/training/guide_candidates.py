@@ -12,33 +12,45 @@ from numpy.typing import NDArray
 from cotam_cli.codec.guides import importance_field
 from cotam_cli.errors import CotamError
 from cotam_cli.guidance.cells import Field, normalise, resample
-from cotam_cli.guidance.onnx_guide import resized
+from cotam_cli.guidance.onnx_guide import OnnxGuide, load_guide, resized
 from cotam_cli.guidance.options import DEFAULTS
+from cotam_cli.guidance.quiet import QUIET_SHARE, quiet_field
 from cotam_cli.guidance.torch_vit import Tower
 from cotam_cli.training.guide_ablation import Mapper
 from cotam_cli.training.guide_bound import bound_map
-from cotam_cli.training.guide_data import TextDetector
+from cotam_cli.training.guide_data import DEEP_AREA, TextDetector, look, smoothed
 
 LONGEST = 1280  # pixels: larger pictures are scaled down for the text detector
+TEXT_FLOOR = 0.05  # deviation of the share of text below which there is hardly any
 
 Pixels = NDArray[np.uint8]
 
 
 def find_candidates(
-    guides: Mapping[str, str], text: Path | None, bound: Path | None, quality: float, contrast: bool
+    guides: Mapping[str, str],
+    text: Path | None,
+    deep: Path | None,
+    bound: Path | None,
+    quality: float,
+    quiet: bool,
 ) -> dict[str, Mapper]:
-    """Mappers by name: the guides, where wanted `contrast`, with a detector `text` and `mix`, with a tower `bound`.
+    """Mappers by name: the guides, where wanted `quiet`, with a detector `text` and `mix`, with deep attention as well
+    `focus`, with a tower `bound`.
 
-    quality: where the bound is taken.
+    quality: where the bound is taken. Raises CotamError for `deep` without `text`.
     """
     found: dict[str, Mapper] = {name: partial(guide_map, guide=guide) for name, guide in guides.items()}
-    if contrast:
-        found["contrast"] = contrast_map
+    if quiet:
+        found["quiet"] = partial(quiet_field, cell=DEFAULTS.cell)
     if text is not None:
         detector = TextDetector(text)
         found["text"] = partial(text_map, detector)
         if guides:
             found["mix"] = partial(mixed_map, detector, next(iter(guides.values())))
+    if deep is not None:
+        if text is None:
+            raise CotamError("the candidate focus needs a text detector too; name one with --text")
+        found["focus"] = partial(focus_map, detector, load_guide(deep.read_bytes(), str(deep)))
     if bound is not None:
         found["bound"] = partial(_bound, tower_file(bound), quality=quality)
     return found
@@ -59,15 +71,6 @@ def guide_map(pixels: Pixels, guide: str) -> Field:
     return field
 
 
-def contrast_map(pixels: Pixels) -> Field:
-    """More to quiet cells, less to busy ones, as the adaptive quantisation of video coders: -log of the variance."""
-    grey = pixels.astype(np.float64).mean(-1)
-    size, cell = (pixels.shape[0], pixels.shape[1]), DEFAULTS.cell
-    rows, columns = (-(-side // cell) for side in size)
-    wide = np.pad(grey, ((0, rows * cell - size[0]), (0, columns * cell - size[1])), mode="edge")
-    return -np.log(1 + wide.reshape(rows, cell, columns, cell).var((1, 3)))
-
-
 def text_map(detector: TextDetector, pixels: Pixels) -> Field:
     """The share of text in each cell, as a detector sees it."""
     height, width = size = (pixels.shape[0], pixels.shape[1])
@@ -79,6 +82,14 @@ def text_map(detector: TextDetector, pixels: Pixels) -> Field:
 def mixed_map(detector: TextDetector, guide: str, pixels: Pixels) -> Field:
     """A guide's map and the text map, each normalised, summed."""
     return normalise(guide_map(pixels, guide)) + normalise(text_map(detector, pixels))
+
+
+def focus_map(detector: TextDetector, deep: OnnxGuide, pixels: Pixels) -> Field:
+    """What the embedded guide's `focus` is made of: deep attention, text, and quiet places."""
+    looked = smoothed(np.log(look(deep, pixels, DEEP_AREA) + 1e-9))
+    fields = resample(looked, (pixels.shape[0], pixels.shape[1]), DEFAULTS.cell), text_map(detector, pixels)
+    seen = normalise(fields[0]) + normalise(fields[1], TEXT_FLOOR)
+    return normalise(seen) + QUIET_SHARE * normalise(quiet_field(pixels, DEFAULTS.cell))
 
 
 def _bound(tower: Tower, pixels: Pixels, quality: float) -> Field:

@@ -13,11 +13,11 @@ import click
 
 from cotam_cli import __version__
 from cotam_cli.cli.common import one_line_errors
-from cotam_cli.errors import CotamError, GuideError
+from cotam_cli.errors import CotamError
 from cotam_cli.guidance.options import DEFAULTS
 
 if TYPE_CHECKING:
-    from cotam_cli.guidance.onnx_guide import OnnxGuide
+    from cotam_cli.training.guide_data import Teachers
 
 EXISTING = click.Path(exists=True, path_type=Path)
 ANY = click.Path(path_type=Path)
@@ -33,8 +33,7 @@ def guide() -> None:
 @click.option(
     "--teacher",
     required=True,
-    help="A guide made by `cotam guide export`, the ONNX file of a ViT or DINOv2, or an open_clip tower "
-    "(clip:MODEL/WEIGHTS).",
+    help="An open_clip tower (clip:MODEL/WEIGHTS), or the ONNX file of a ViT or DINOv2.",
 )
 @click.option("--text", type=EXISTING, help="A text detector of PaddleOCR as an ONNX file.")
 @click.option("--shards", "count", type=click.IntRange(1, 9999), default=64, show_default=True)
@@ -44,14 +43,12 @@ def guide() -> None:
 def ask_teachers(folder: Path, teacher: str, text: Path | None, count: int, threads: int, out: Path) -> None:
     """Keep the teachers' answers for 32 regions a shard in OUT; shards that are there are kept."""
     from cotam_cli.training.data import Pack
-    from cotam_cli.training.guide_data import TextDetector, build_shards
+    from cotam_cli.training.guide_data import build_shards
 
-    eyes = _open_teacher(teacher, threads)
-    reader = TextDetector(text, threads) if text is not None else None
-    build_shards(Pack(folder), out, count, eyes, reader)
-    (out / "teacher.json").write_text(
-        json.dumps({"attention": eyes.source, "text": text.name if text is not None else None}) + "\n"
-    )
+    teachers = _open_teachers(teacher, text, threads)
+    build_shards(Pack(folder), out, count, teachers)
+    names = {"attention": teachers.shallow.source, "deep": teachers.deep.source}
+    (out / "teacher.json").write_text(json.dumps(names | {"text": text.name if text else None}) + "\n")
 
 
 @guide.command("train")
@@ -76,7 +73,7 @@ def train(**options: Any) -> None:
 @guide.command("test")
 @click.option("--run", required=True, type=EXISTING, help="Folder of a run.")
 @click.option("--shards", required=True, type=EXISTING, help="Folder made by `guide ask`.")
-@click.option("--teacher", help="As for `guide ask`: asks it again, to know how steady its own map is.")
+@click.option("--teacher", help="As for `guide ask`: asks it again, to know how steady its shallow map is.")
 @click.option(
     "--again", type=click.IntRange(1), default=64, show_default=True, help="Pictures to ask it again about."
 )
@@ -91,7 +88,9 @@ def test(run: Path, shards: Path, teacher: str | None, again: int) -> None:
     net = load_student(_state(run))
     report: dict[str, Any] = {"agreement": asdict(agreement(net, shards))}
     if teacher is not None:
-        report["steadiness"] = asdict(steadiness(net, shards, _open_teacher(teacher, 1), again))
+        report["steadiness"] = asdict(
+            steadiness(net, shards, _open_teachers(teacher, None, 1).shallow, again)
+        )
     click.echo(json.dumps(report, indent=1))
 
 
@@ -101,7 +100,12 @@ def test(run: Path, shards: Path, teacher: str | None, again: int) -> None:
 @click.option("--models", required=True, type=ANY, help="Folder of the model folders.")
 @click.option("--id", "number", required=True, type=click.IntRange(1, 65535), help="The guide's number.")
 @click.option(
-    "--weights", nargs=2, type=float, default=(1.0, 0.0), show_default=True, help="Of attention and text."
+    "--weights",
+    nargs=3,
+    type=float,
+    default=(1.0, 0.0, 0.0),
+    show_default=True,
+    help="Of shallow attention, deep attention and text.",
 )
 @click.option("--since", default=__version__, show_default=True, help="First release that ships it.")
 @click.option("--allow-list", type=ANY, help="List to enter it in; the package's by default.")
@@ -111,7 +115,7 @@ def export(
     shards: Path,
     models: Path,
     number: int,
-    weights: tuple[float, float],
+    weights: tuple[float, float, float],
     since: str,
     allow_list: Path | None,
 ) -> None:
@@ -166,6 +170,11 @@ def export(
 @click.option("--labels", type=EXISTING, help='The classes of the pictures: JSON {"file": index}.')
 @click.option("--guide", "guides", multiple=True, help="NAME=GUIDE: a candidate, as for `cotam encode`.")
 @click.option("--text", type=EXISTING, help="A text detector of PaddleOCR: adds the candidates text and mix.")
+@click.option(
+    "--deep",
+    type=EXISTING,
+    help="A guide of a transformer's last blocks (`cotam guide export --blocks 10-12`): adds, with --text, focus.",
+)
 @click.option("--bound", type=EXISTING, help="A ViT as an ONNX file: adds the upper bound by its gradient.")
 @click.option(
     "--minutes",
@@ -173,7 +182,7 @@ def export(
     default=math.inf,
     help="Then report on the pictures that are finished.  [default: all]",
 )
-@click.option("--contrast", is_flag=True, help="Adds the candidate of video coders: more to quiet cells.")
+@click.option("--quiet", is_flag=True, help="Adds the candidate of video coders: more to quiet cells.")
 @click.option("--only", multiple=True, help="Show figures with this in their name; all by default.")
 @one_line_errors
 def ablation(
@@ -189,9 +198,10 @@ def ablation(
     labels: Path | None,
     guides: tuple[str, ...],
     text: Path | None,
+    deep: Path | None,
     bound: Path | None,
     minutes: float,
-    contrast: bool,
+    quiet: bool,
     only: tuple[str, ...],
 ) -> None:
     """Measure maps against none at equal bytes, by task; the first --guide is mixed with the text map."""
@@ -201,7 +211,7 @@ def ablation(
     from cotam_cli.training.guide_candidates import find_candidates
 
     middle = sorted(qualities)[len(qualities) // 2]
-    candidates = find_candidates(dict(map(_pair, guides)), text, bound, middle, contrast)
+    candidates = find_candidates(dict(map(_pair, guides)), text, deep, bound, middle, quiet)
     counts = {name: int(count) for name, count in map(_pair, limits)}
     pictures = {name: find_pictures(data / name, counts.get(name)) for name in sets}
     found: dict[str, list[Any]] = {}
@@ -224,15 +234,17 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _open_teacher(teacher: str, threads: int) -> OnnxGuide:
-    """A guide's file as it is; anything else is exported first."""
+def _open_teachers(tower: str, text: Path | None, threads: int) -> Teachers:
+    """A tower's first three blocks and its last quarter, and a text detector."""
     from cotam_cli.guidance.export import export_guide
     from cotam_cli.guidance.onnx_guide import load_guide
+    from cotam_cli.guidance.towers import named_vit
+    from cotam_cli.training.guide_data import Teachers, TextDetector
 
-    try:
-        return load_guide(Path(teacher).read_bytes(), teacher, threads)
-    except (OSError, GuideError):
-        return load_guide(export_guide(teacher), teacher, threads)
+    depth = len(named_vit(tower).blocks)
+    parts = export_guide(tower), export_guide(tower, depth, depth - (depth - 1) // 4)
+    shallow, deep = (load_guide(data, tower, threads) for data in parts)
+    return Teachers(shallow, deep, None if text is None else TextDetector(text, threads))
 
 
 def _state(run: Path) -> dict[str, Any]:

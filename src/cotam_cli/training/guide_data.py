@@ -17,13 +17,14 @@ from PIL import Image
 from tqdm import tqdm
 
 from cotam_cli.errors import CotamError
-from cotam_cli.guidance.cells import resample
+from cotam_cli.guidance.cells import Field, resample
 from cotam_cli.guidance.onnx_guide import OnnxGuide, resized
 from cotam_cli.training.data import Pack
 from cotam_cli.training.guide_network import PATCH
 
 SHAPES = ((384, 512), (512, 384), (448, 448), (512, 768))  # height, width
 SHARD = 32  # regions of one shape
+DEEP_AREA = 0.5  # of the network's own: all its blocks cost four times what the first three do
 SHARES = {"photo": 0.45, "art": 0.15, "text": 0.3, "drawn": 0.1}
 HELD_OUT = 10  # of that many shards the first is for testing; its pictures are in no other
 
@@ -32,10 +33,19 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Shard:
-    """pixels uint8 [32, h, w, 3]; fields float16 [32, h/32, w/32, 2]: log attention, share of text."""
+    """pixels uint8 [32, h, w, 3]; fields float16 [32, h/32, w/32, 3]: logs of attention, share of text."""
 
     pixels: Pixels
     fields: NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """shallow, deep: the attention of a transformer's first and last blocks; text: None where nobody is asked."""
+
+    shallow: OnnxGuide
+    deep: OnnxGuide
+    text: TextDetector | None
 
 
 class TextDetector:
@@ -88,25 +98,43 @@ def is_test(number: int) -> bool:
     return number // len(SHAPES) % HELD_OUT == 0
 
 
-def ask(pixels: Pixels, teacher: OnnxGuide, text: TextDetector | None) -> NDArray[np.float16]:
-    """The teachers' answers for one region, float16 [rows, columns, 2]."""
+def look(teacher: OnnxGuide, pixels: Pixels, area: float = 1.0) -> Field:
+    """The attention of a guide's network, float [rows, columns] for each `PATCH`, seen at so much of its own area."""
     size = (pixels.shape[0], pixels.shape[1])
-    small = resized(pixels, teacher.input_size(size))
-    attention = resample(teacher.fields(small[None])[0, ..., 0], size, PATCH)
-    written = np.zeros_like(attention)
-    if text is not None:
-        written = text.field(pixels).reshape(attention.shape[0], 4, attention.shape[1], 4).mean((1, 3))
-    return np.stack([np.log(attention + 1e-9), written], -1).astype(np.float16)
+    small = resized(np.ascontiguousarray(pixels), teacher.input_size(size, area))
+    return resample(teacher.fields(small[None])[0, ..., 0], size, PATCH)
 
 
-def build_shards(pack: Pack, out: Path, count: int, teacher: OnnxGuide, text: TextDetector | None) -> None:
+def smoothed(field: Field) -> Field:
+    """Means over 3x3, of what lies inside: single patches of deep attention are outliers that carry no place."""
+    rows, columns = field.shape
+    wide = np.pad(np.stack([field, np.ones_like(field)]), ((0, 0), (1, 1), (1, 1)))
+    parts = [wide[:, y : y + rows, x : x + columns] for y in range(3) for x in range(3)]
+    total, count = np.sum(parts, axis=0)
+    return np.asarray(total / count)
+
+
+def ask(pixels: Pixels, teachers: Teachers) -> NDArray[np.float16]:
+    """The teachers' answers for one region, float16 [rows, columns, 3]."""
+    first, mirrored = look(teachers.shallow, pixels), look(teachers.shallow, pixels[:, ::-1])[:, ::-1]
+    shallow = (
+        np.log(first + 1e-9) + np.log(mirrored + 1e-9)
+    ) / 2  # less of where the grid of patches happens to lie
+    deep = smoothed(np.log(look(teachers.deep, pixels, DEEP_AREA) + 1e-9))
+    written = np.zeros_like(shallow)
+    if teachers.text is not None:
+        written = teachers.text.field(pixels).reshape(len(shallow), 4, -1, 4).mean((1, 3))
+    return np.stack([shallow, deep, written], -1).astype(np.float16)
+
+
+def build_shards(pack: Pack, out: Path, count: int, teachers: Teachers) -> None:
     """Make the shards 0..count-1 that are not there yet."""
     out.mkdir(parents=True, exist_ok=True)
     for number in tqdm(range(count), desc="teachers", unit="shard"):
         if (out / f"{number:04}.fields.npy").exists():
             continue
         pixels = shard_pictures(pack, number)
-        fields = np.stack([ask(region, teacher, text) for region in pixels])
+        fields = np.stack([ask(region, teachers) for region in pixels])
         np.save(out / f"{number:04}.pixels.npy", pixels)
         part = out / f"{number:04}.part.npy"
         np.save(part, fields)

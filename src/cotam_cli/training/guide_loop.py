@@ -23,7 +23,7 @@ from cotam_cli.errors import CotamError
 from cotam_cli.training.guide_data import Shard, load_shards, shard_numbers
 from cotam_cli.training.guide_network import GuideConfig, SmallVit
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ def correlation(a: Tensor, b: Tensor) -> Tensor:
 
 
 def distillation_loss(found: Tensor, wanted: Tensor, text_share: float) -> Tensor:
-    """found, wanted [n, rows, columns, 2] (`FIELDS`); wanted text is a probability."""
-    attention = 1 - correlation(found[..., 0], standardised(wanted[..., 0])).mean()
-    text = F.binary_cross_entropy_with_logits(found[..., 1], wanted[..., 1])
+    """found, wanted [n, rows, columns, 3] (`FIELDS`); wanted text is a probability."""
+    attention = sum(1 - correlation(found[..., k], standardised(wanted[..., k])).mean() for k in (0, 1))
+    text = F.binary_cross_entropy_with_logits(found[..., 2], wanted[..., 2])
     return attention + text_share * text
 
 
@@ -181,13 +181,15 @@ def load_student(state: dict[str, Any]) -> SmallVit:
 class Agreement:
     """Student against teachers on pictures that were not trained on: means over pictures.
 
-    attention: Spearman's rank correlation of the fields. text: the area under the ROC curve of the text field, for the
-    patches that the detector gives more than 0.3; None where no picture has both kinds.
+    attention, deep: Spearman's rank correlation of the fields. text: the area under the ROC curve of the text field,
+    for the patches that the detector gives more than 0.3; None where no picture has both kinds.
     """
 
     pictures: int
     attention: float
     attention_median: float
+    deep: float
+    deep_median: float
     text: float | None
 
 
@@ -198,14 +200,15 @@ def agreement(net: SmallVit, folder: Path) -> Agreement:
     for shard in load_shards(folder, shard_numbers(folder, test=True)):
         for pixels, fields in zip(shard.pixels, shard.fields, strict=True):
             found = net(torch.from_numpy(pixels[None].copy()))[0].numpy()
-            ranks.append(spearman(found[..., 0], fields[..., 0]))
-            written = fields[..., 1].ravel() > 0.3
+            ranks.append([spearman(found[..., k], fields[..., k]) for k in (0, 1)])
+            written = fields[..., 2].ravel() > 0.3
             if 0 < written.sum() < written.size:
-                areas.append(_area(found[..., 1].ravel(), written))
+                areas.append(_area(found[..., 2].ravel(), written))
     if not ranks:
         raise CotamError(f"{folder} holds no test shards; make some with: guide ask")
     text = float(np.mean(areas)) if areas else None
-    return Agreement(len(ranks), float(np.mean(ranks)), float(np.median(ranks)), text)
+    (shallow, deep), (half, deep_half) = np.mean(ranks, 0).tolist(), np.median(ranks, 0).tolist()
+    return Agreement(len(ranks), shallow, half, deep, deep_half, text)
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The embedded guide: a small vision transformer that says, for each 32x32 pixels, how much a large one looks there.
 
-Two fields come out: the logarithm of the teacher's shallow attention, up to a picture's own mean and scale, and the
-logit of text being there.
+Three fields come out: the logarithms of the teacher's shallow and deep attention, each up to a picture's own mean and
+scale, and the logit of text being there.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from cotam_cli.training.transformer import (
 
 PATCH = 32  # pixels a side: the default cell of a map
 STEM = 4  # pixels a side that the first layer sees
-FIELDS = ("attention", "text")
-FLOORS = (0.0, 1.5)  # logits of text vary by less than this where there is none
+FIELDS = ("attention", "deep", "text")
+FLOORS = (0.0, 0.0, 1.5)  # logits of text vary by less than this where there is none
 NATIVE = 640  # input side: 640 x 640 pixels are 400 tokens; 768x512 is seen whole
 
 
@@ -42,7 +42,7 @@ class GuideConfig:
 
 
 class SmallVit(nn.Module):
-    """uint8 pixels [n, h, w, 3], sides multiples of 32, to float [n, h/32, w/32, 2] (`FIELDS`)."""
+    """uint8 pixels [n, h, w, 3], sides multiples of 32, to float [n, h/32, w/32, 3] (`FIELDS`)."""
 
     def __init__(self, config: GuideConfig) -> None:
         super().__init__()
