@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cotam_cli.guidance.cells import Field
 
-QUIET_SHARE = 0.5  # of the map `focus`, beside 1 of what its network sees
+QUIET_SHARE = 0.5  # of the map `focus`, beside 1 of deep attention and text
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601 luma
 
 Pixels = NDArray[np.uint8]

@@ -85,7 +85,7 @@ def mixed_map(detector: TextDetector, guide: str, pixels: Pixels) -> Field:
 
 
 def focus_map(detector: TextDetector, deep: OnnxGuide, pixels: Pixels) -> Field:
-    """What the embedded guide's `focus` is made of: deep attention, text, and quiet places."""
+    """Deep attention and text, and half as much of where the picture is quiet."""
     looked = smoothed(np.log(look(deep, pixels, DEEP_AREA) + 1e-9))
     fields = resample(looked, (pixels.shape[0], pixels.shape[1]), DEFAULTS.cell), text_map(detector, pixels)
     seen = normalise(fields[0]) + normalise(fields[1], TEXT_FLOOR)
