@@ -22,10 +22,9 @@ from cotam_cli.cli.common import (
     one_line_errors,
     say,
     tell,
-    tell_json,
     write_output,
 )
-from cotam_cli.cli.reporting import line, work_off
+from cotam_cli.cli.reporting import line, settle, work_off
 from cotam_cli.cli.values import Colour, Sides, is_numbered, numbered
 from cotam_cli.errors import CotamError, FormatError
 
@@ -246,12 +245,7 @@ def _one(source: str, output: str, settings: Settings, as_json: bool, verbose: b
         raise CotamError(f"{name}: {error}") from error
     job = Job(name, output, data)
     result = decode_one(Settings(**(vars(settings) | {"force": True})), job)
-    if as_json:
-        tell_json(result.as_json())
-    if result.status == "failed":
-        raise CotamError(result.error)
-    if verbose:
-        tell(line(result))
+    settle(result, as_json=as_json, verbose=verbose)
 
 
 def _containers(source: str, settings: Settings) -> Iterator[Container]:

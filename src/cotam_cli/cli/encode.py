@@ -22,11 +22,10 @@ from cotam_cli.cli.common import (
     read_input,
     say,
     tell,
-    tell_json,
     write_output,
 )
 from cotam_cli.cli.guiding import guide_option, strength_option
-from cotam_cli.cli.reporting import line, report, work_off
+from cotam_cli.cli.reporting import line, report, settle, work_off
 from cotam_cli.cli.values import Bytes, Colour, is_numbered, numbered
 from cotam_cli.errors import CotamError
 from cotam_cli.guidance.options import GuideOptions
@@ -191,15 +190,8 @@ def _one(source: str, output: str, settings: Settings, as_json: bool, verbose: b
         raise CotamError(f"{output}: cannot be written: the folder does not exist; make it first")
     name = "stdin" if source == "-" else source
     result = encode_one(Settings(settings.arguments, force=True), Job(name, output, read_input(source)))
-    if as_json:
-        tell_json(result.as_json())
-    if result.status == "failed":
-        raise CotamError(result.error)
-    if result.data is not None:
-        write_output("-", result.data)
-    if verbose:
-        tell(line(result))
-    elif budget and not as_json:
+    settle(result, as_json=as_json, verbose=verbose)
+    if budget and not as_json and not verbose:
         say(f"{name}: quality {result.facts['quality']:.4g}, {result.bytes_out} bytes")
 
 

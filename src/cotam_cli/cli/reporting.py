@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from cotam_cli.cli.batch import Job, Result, Work, run
-from cotam_cli.cli.common import cores, say, tell, tell_json
+from cotam_cli.cli.common import cores, say, tell, tell_json, write_output
+from cotam_cli.errors import CotamError
 
 
 def work_off(
@@ -51,6 +52,18 @@ def report(results: Iterable[Result], total: int | None, *, as_json: bool, verbo
     say(f"{verb}: {said}{saved}")
     if counts["failed"]:
         sys.exit(1)
+
+
+def settle(result: Result, *, as_json: bool, verbose: bool) -> None:
+    """Tell of the only file of a run. Raises CotamError where it failed."""
+    if as_json:
+        tell_json(result.as_json())
+    if result.status == "failed":
+        raise CotamError(result.error)
+    if result.data is not None:
+        write_output("-", result.data)
+    if verbose:
+        tell(line(result))
 
 
 def line(result: Result) -> str:

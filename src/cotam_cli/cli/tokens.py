@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from cotam_cli.cli.batch import Job, Result, attempt, is_batch, plan
 from cotam_cli.cli.common import check_output, read_input
 from cotam_cli.cli.decode import CTM, SHORT_OF_MEMORY, facts
-from cotam_cli.cli.reporting import work_off
+from cotam_cli.cli.reporting import settle, work_off
 
 SUFFIX = ".safetensors"
 
@@ -41,13 +42,15 @@ def write_tokens(
     """
     if is_batch(sources, output, files_from):
         todo = plan(sources, output, files_from=files_from, recursive=recursive, suffixes=CTM, suffix=SUFFIX)
-    else:
-        if not settings.skip_existing:
-            check_output(output, settings.force)
-        source = sources[0]
-        todo = [Job("stdin" if source == "-" else source, output, read_input(source))]
-    work = partial(tokens_one, settings)
-    work_off(todo, work, jobs=jobs, as_json=as_json, verbose=verbose, verb="decode")
+        work = partial(tokens_one, settings)
+        work_off(todo, work, jobs=jobs, as_json=as_json, verbose=verbose, verb="decode")
+        return
+    if settings.skip_existing and os.path.isfile(output):
+        return
+    check_output(output, settings.force)
+    source = sources[0]
+    job = Job("stdin" if source == "-" else source, output, read_input(source))
+    settle(tokens_one(replace(settings, force=True), job), as_json=as_json, verbose=verbose)
 
 
 def tokens_one(settings: TokenSettings, job: Job) -> Result:
