@@ -98,10 +98,12 @@ def is_test(number: int) -> bool:
     return number // len(SHAPES) % HELD_OUT == 0
 
 
-def look(teacher: OnnxGuide, pixels: Pixels, area: float = 1.0) -> Field:
-    """The attention of a guide's network, float [rows, columns] for each `PATCH`, seen at so much of its own area."""
+def look(teacher: OnnxGuide, pixels: Pixels, area: float = 1.0, fewer: int = 0) -> Field:
+    """The attention of a guide's network, float [rows, columns] for each `PATCH`, seen at so much of its own area and
+    with so many patches less on each side."""
     size = (pixels.shape[0], pixels.shape[1])
-    small = resized(np.ascontiguousarray(pixels), teacher.input_size(size, area))
+    height, width = (side - fewer * teacher.patch for side in teacher.input_size(size, area))
+    small = resized(np.ascontiguousarray(pixels), (height, width))
     return resample(teacher.fields(small[None])[0, ..., 0], size, PATCH)
 
 

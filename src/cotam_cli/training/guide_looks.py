@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from cotam_cli.errors import CotamError
-from cotam_cli.guidance.cells import Field, normalise, resample
-from cotam_cli.guidance.onnx_guide import OnnxGuide, resized
-from cotam_cli.training.guide_data import load_shards, shard_numbers
+from cotam_cli.guidance.cells import Field, normalise
+from cotam_cli.guidance.onnx_guide import OnnxGuide
+from cotam_cli.training.guide_data import load_shards, look, shard_numbers
 from cotam_cli.training.guide_loop import spearman
-from cotam_cli.training.guide_network import PATCH, SmallVit
+from cotam_cli.training.guide_network import SmallVit
 
 FEWER = 2  # patches that the smaller look has on each side
 
@@ -51,7 +51,7 @@ def steadiness(net: SmallVit, folder: Path, teacher: OnnxGuide, pictures: int) -
     for shard, k in (places[n * len(places) // count] for n in range(count)):
         pixels = np.array(shard.pixels[k])
         first = _look(teacher, pixels, 0)  # the kept answer is a mean of looks, the mirrored one among them
-        mirrored, smaller, both = (look(pixels) for look in _looks(teacher))
+        mirrored, smaller, both = (other(pixels) for other in _looks(teacher))
         others = normalise(mirrored) + normalise(smaller) + normalise(both)
         found = net(torch.from_numpy(pixels[None]))[0, ..., 0].numpy()
         rows.append(
@@ -69,15 +69,11 @@ def _looks(teacher: OnnxGuide) -> tuple[Callable[[Pixels], Field], ...]:
     def smaller(pixels: Pixels) -> Field:
         return _look(teacher, pixels, FEWER)
 
-    def mirror(look: Callable[[Pixels], Field]) -> Callable[[Pixels], Field]:
-        return lambda pixels: look(pixels[:, ::-1])[:, ::-1]
+    def mirror(other: Callable[[Pixels], Field]) -> Callable[[Pixels], Field]:
+        return lambda pixels: other(pixels[:, ::-1])[:, ::-1]
 
     return mirror(lambda pixels: _look(teacher, pixels, 0)), smaller, mirror(smaller)
 
 
 def _look(teacher: OnnxGuide, pixels: Pixels, fewer: int) -> Field:
-    """Logarithm of attention for each cell, with so many patches less on each side."""
-    size = (pixels.shape[0], pixels.shape[1])
-    height, width = (side - fewer * teacher.patch for side in teacher.input_size(size))
-    small = resized(np.ascontiguousarray(pixels), (height, width))
-    return np.log(resample(teacher.fields(small[None])[0, ..., 0], size, PATCH) + 1e-9)
+    return np.log(look(teacher, pixels, fewer=fewer) + 1e-9)
