@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from cotam_cli.codec.models import records
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 PHOTO = Path(__file__).parents[2] / "examples" / "kodim23.png"
-CODED = GOLDEN / "ctm-3-photo-q1.ctm"
+CODED = GOLDEN / f"{records()[-1].name}-photo-q1.ctm"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mounts, /dev/full and signals as on Linux")
 

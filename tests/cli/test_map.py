@@ -80,7 +80,7 @@ def test_strength_zero_is_no_map(cotam, folder):
 @pytest.mark.parametrize(
     ("guide", "code", "words"),
     [
-        ("sharp", 2, "auto, none, attention, text, mix, clip:MODEL/WEIGHTS"),
+        ("sharp", 2, "auto, none, attention, text, mix, focus, clip:MODEL/WEIGHTS"),
         ("gone.png", 1, "does not exist"),
         ("gone.onnx", 1, "does not exist"),
         ("photo.png.txt", 1, "does not exist"),

@@ -10,7 +10,7 @@ import pytest
 from cotam_cli.codec import models
 from cotam_cli.errors import CotamError, ModelError
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "ctm-3-photo-q3.ctm"
+GOLDEN = Path(__file__).parents[1] / "golden" / f"{models.records()[-1].name}-photo-q3.ctm"
 
 
 def run(script: str, **env: str) -> subprocess.CompletedProcess[str]:
