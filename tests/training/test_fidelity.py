@@ -56,6 +56,19 @@ def test_nothing_lies_between_a_picture_and_itself(teacher):
     assert all(float(distance.max()) == 0 for _, distance in distances(teacher, pixels, pixels))
 
 
+def test_a_speck_on_a_page_without_text_does_not_outweigh_text():
+    def reads(pixels):
+        return [("text", pixels[:, 0])]
+
+    blank = torch.zeros(1, 3, 32, 32)
+    speck, lines = blank.clone(), blank.clone()
+    speck[..., 4:6, 4:6] = 0.05
+    lines[..., ::4, :] = 0.9
+    ((_, alone),) = distances(reads, blank, speck)
+    ((_, missed),) = distances(reads, lines, lines * 0.9)
+    assert float(alone) < 0.1 * float(missed)
+
+
 def test_a_worse_picture_is_further_away_and_the_gradient_leads_back(teacher):
     torch.manual_seed(3)
     original, noise = torch.rand(2, 3, 48, 64), torch.randn(2, 3, 48, 64)

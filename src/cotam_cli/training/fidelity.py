@@ -22,6 +22,7 @@ from cotam_cli.guidance.towers import onnx_vit, open_clip_vit
 
 SHALLOW, DEEP = 0.1, 1.0  # weights of the paper
 TEXT = 0.2
+TEXT_SPREAD = 0.01  # a tenth of what a map of text has: without text its own is 1e-7, and a speck would outweigh a batch
 
 
 class Teacher(Protocol):
@@ -153,7 +154,8 @@ def distances(teacher: Teacher, original: Tensor, decoded: Tensor) -> list[tuple
     for (level, want), (_, have) in zip(wanted, found, strict=True):
         w, h = want.float().flatten(1), have.float().flatten(1)
         spread = (w - w.mean(1, keepdim=True)).square().mean()  # of the batch: a blank picture has none
-        result.append((level, (h - w).square().mean(1) / (spread + 1e-6)))
+        least = TEXT_SPREAD if level == "text" else 1e-6
+        result.append((level, (h - w).square().mean(1) / (spread + least)))
     return result
 
 
