@@ -93,10 +93,10 @@ def encode(
         image: a path, the bytes of a picture file, a Pillow image (the frame at which it stands), or uint8
             [h, w, 3] sRGB pixels.
         quality: 1 (small) to 8 (fine), fractions allowed.
-        guide: where the bits go: "auto" (what serves best today), "none" (evenly), "attention", "text" or "mix"
-            (the embedded guide's two fields, and both), "clip:MODEL/WEIGHTS" (an open_clip tower), a guide's FILE.onnx,
-            a grey picture FILE.png, or a map as an array [rows, columns] of any size, high where it matters. The file's
-            size stays within 3 % of that of "none". Animations are coded evenly.
+        guide: where the bits go: "auto" (what serves best today), "none" (evenly), "attention", "text", "mix" or
+            "focus" (the embedded guide's, see docs/guidance.md), "clip:MODEL/WEIGHTS" (an open_clip tower), a
+            guide's FILE.onnx, a grey picture FILE.png, or a map as an array [rows, columns] of any size, high where
+            it matters. The file's size stays within 3 % of that of "none". Animations are coded evenly.
         guide_options: levels, thresholds, cell size and strength of the map.
         max_bytes: instead of `quality`: the finest that fits; within 3 % below where the qualities reach so far.
         base64: count max_bytes after base64.

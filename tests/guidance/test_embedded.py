@@ -32,23 +32,37 @@ BOXES = [(64, 64, 320, 256), (448, 64, 704, 256), (64, 288, 320, 448), (448, 288
 
 
 @pytest.mark.parametrize("box", BOXES)
-def test_text_is_found(box):
+@pytest.mark.parametrize("guide", ["text", "focus"])
+def test_text_is_found(guide, box):
     picture = lit_wall(1)
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(20)
     for line, top in enumerate(range(box[1] + 4, box[3] - 24, 28)):
         draw.text((box[0] + 4, top), f"Total {line} of 12.95 due"[:22], fill=(15, 15, 25), font=font)
-    assert inside(importance_field(np.asarray(picture), "text", 32), box) > 1
+    assert inside(importance_field(np.asarray(picture), guide, 32), box) > 1
+
+
+def disc(box):
+    picture = lit_wall(3)
+    ImageDraw.Draw(picture).ellipse(box, fill=(200, 60, 40), outline=(20, 20, 20), width=6)
+    return picture
 
 
 @pytest.mark.parametrize("box", BOXES)
-@pytest.mark.parametrize("guide", ["attention", "mix"])
-def test_a_striped_thing_draws_more_attention_than_the_wall(guide, box):
-    picture = lit_wall(2)
-    draw = ImageDraw.Draw(picture)
-    for x in range(box[0], box[2], 8):
-        draw.line((x, box[1], x, box[3]), fill=(250, 250, 240), width=3)
-    assert inside(importance_field(np.asarray(picture), guide, 32), box) > 0.5
+@pytest.mark.parametrize("guide", ["attention", "mix", "focus"])
+def test_a_thing_draws_more_attention_than_the_wall(guide, box):
+    assert inside(importance_field(np.asarray(disc(box)), guide, 32), box) > 1
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_a_thing_draws_more_attention_than_noise(box):
+    picture = disc(box)
+    left, top, right, bottom = box
+    other = (768 - right, 512 - bottom, 768 - left, 512 - top)
+    noise = np.random.default_rng(4).integers(0, 256, (bottom - top, right - left, 3), np.uint8)
+    picture.paste(Image.fromarray(noise), other[:2])
+    field = importance_field(np.asarray(picture), "attention", 32)
+    assert inside(field, box) > inside(field, other) + 1
 
 
 def test_mix_is_both_fields():

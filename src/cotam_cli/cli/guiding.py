@@ -10,7 +10,7 @@ import click
 from cotam_cli.guidance.options import DEFAULTS
 
 F = TypeVar("F", bound=Callable[..., Any])
-NAMES = ("auto", "none", "attention", "text", "mix")
+NAMES = ("auto", "none", "attention", "text", "mix", "focus")
 
 
 def _check(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
@@ -30,7 +30,7 @@ def guide_option(default: str) -> Callable[[F], F]:
         metavar="GUIDE",
         default=default,
         show_default=True,
-        help="Where the bits go: auto; none (evenly); attention, text or mix (the embedded guide); "
+        help="Where the bits go: auto; none (evenly); attention, text, mix or focus (the embedded guide); "
         "clip:MODEL/WEIGHTS (an open_clip tower); FILE.onnx (made by `cotam guide export`); FILE.png (a grey map, "
         "bright where it matters).",
     )

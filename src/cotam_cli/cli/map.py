@@ -44,7 +44,9 @@ def command(source: str, output: str, guide: str, raw: bool, force: bool) -> Non
     pixels = read_picture(data, name="stdin" if source == "-" else source).pixels
     field = importance_field(pixels, guide, DEFAULTS.cell)
     if field is None:
-        raise GuideError(f"guide {guide} has no map to show; choose attention, text, mix, a tower or a file")
+        raise GuideError(
+            f"guide {guide} has no map to show; choose attention, text, mix, focus, a tower or a file"
+        )
     out = io.BytesIO()
     if raw:
         picture = grey_picture(field)

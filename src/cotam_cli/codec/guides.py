@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,11 +16,27 @@ from cotam_cli.errors import GuideError
 from cotam_cli.guidance.cells import Field, to_levels
 from cotam_cli.guidance.onnx_guide import load_guide
 from cotam_cli.guidance.options import CELLS, MAX_STRENGTH, GuideOptions
+from cotam_cli.guidance.quiet import QUIET_SHARE
 from cotam_cli.guidance.sources import NetworkSource, PictureSource, Source, is_source, open_source
 
 NONE, AUTO = "none", "auto"
 BEST = NONE  # what `auto` stands for
-EMBEDDED = {"attention": (1.0, 0.0), "text": (0.0, 1.0), "mix": (1.0, 1.0)}  # shares of its two fields
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A map of the embedded guide: shares of its shallow attention, deep attention and text, and of quiet places."""
+
+    weights: tuple[float, float, float]
+    quiet: float = 0.0
+
+
+EMBEDDED = {
+    "attention": Recipe((1.0, 0.0, 0.0)),
+    "text": Recipe((0.0, 0.0, 1.0)),
+    "mix": Recipe((1.0, 0.0, 1.0)),
+    "focus": Recipe((0.0, 1.0, 1.0), QUIET_SHARE),
+}
 
 Pixels = NDArray[np.uint8]
 Guide = str | os.PathLike[str] | NDArray[np.generic]
@@ -84,4 +100,6 @@ def _opened(name: str, _changed: int) -> Source:
 
 @lru_cache(maxsize=4)
 def _embedded(name: str) -> Source:
-    return NetworkSource(replace(load_guide(guide_file(), "the embedded guide"), weights=EMBEDDED[name]))
+    recipe = EMBEDDED[name]
+    guide = replace(load_guide(guide_file(), "the embedded guide"), weights=recipe.weights)
+    return NetworkSource(guide, recipe.quiet)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cotam_cli.errors import GuideError
-from cotam_cli.guidance.cells import Field, resample
+from cotam_cli.guidance.cells import Field, normalise, resample
 from cotam_cli.guidance.onnx_guide import OnnxGuide, load_guide
+from cotam_cli.guidance.quiet import quiet_field
 from cotam_cli.guidance.tiles import network_map
 
 Pixels = NDArray[np.uint8]
@@ -39,12 +40,14 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class NetworkSource:
-    """A guide that looks at the picture."""
+    """A guide that looks at the picture. quiet: the share of where the picture is quiet, beside 1 of what it sees."""
 
     guide: OnnxGuide
+    quiet: float = 0.0
 
     def field(self, pixels: Pixels, cell: int) -> Field:
-        return network_map(self.guide, pixels, cell)
+        seen = network_map(self.guide, pixels, cell)
+        return normalise(seen) + self.quiet * normalise(quiet_field(pixels, cell)) if self.quiet else seen
 
 
 @dataclass(frozen=True)
