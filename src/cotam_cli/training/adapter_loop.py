@@ -1,4 +1,8 @@
-"""Training of the pixel adapter on a frozen codec with the multi-level fidelity loss."""
+"""Training of the pixel adapter on a frozen codec with the multi-level fidelity loss.
+
+The adapter is the synthesis once more, with weights of its own that start as the codec's: what it adds to the prior is
+the difference of the two pictures. So it costs no more than the prior alone, and learns from its first step on.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from cotam_cli.errors import CotamError
-from cotam_cli.training.adapter import Adapter, AdapterConfig, adapted
 from cotam_cli.training.data import Pack
 from cotam_cli.training.fidelity import (
     DEEP,
@@ -29,12 +32,11 @@ from cotam_cli.training.fidelity import (
     load_teachers,
     view,
 )
-from cotam_cli.training.network import Codec, NetworkConfig, from_unit
+from cotam_cli.training.network import Codec, NetworkConfig, Synthesis, from_unit
 from cotam_cli.training.optimisers import make_optimisers
 from cotam_cli.training.planes import quality_planes
 
-STATE_VERSION = 2
-SHALLOW_PHASE = 0.2  # share of the schedule with the shallow answers alone (paper: 1 epoch of 5)
+STATE_VERSION = 3
 PRIOR_EVERY = 5  # steps between looks at the prior, which cost as much as half a step
 
 
@@ -52,10 +54,11 @@ class AdapterRun:
     shallow: float = SHALLOW
     deep: float = DEEP
     text: float = TEXT
+    alone: float = 0.0  # the first share of the steps, with the shallow answers alone (paper: 0.2)
     pixels: float = 0.3  # weight of the squared error beside the prior's
-    rate: float = 1e-3
-    muon_rate: float = 0.01
-    warmup: int = 100
+    rate: float = 1e-4  # ten times as much drowns what is to be learnt in noise
+    muon_rate: float = 1e-3
+    warmup: int = 20
     decay: float = 0.4  # the last share of the steps, in which the rates fall to zero
     ema: float = 0.998
     seed: int = 1
@@ -67,9 +70,7 @@ class AdapterRun:
 class Fidelity:
     """A run: frozen codec, adapter, its average, optimisers, counters."""
 
-    def __init__(
-        self, run: AdapterRun, base: dict[str, Any], sizes: AdapterConfig, teachers: list[str]
-    ) -> None:
+    def __init__(self, run: AdapterRun, base: dict[str, Any], teachers: list[str]) -> None:
         torch.manual_seed(run.seed)
         self.run, self.path = run, Path(run.out) / "state.pt"
         state = torch.load(self.path, weights_only=True) if self.path.exists() else None
@@ -81,22 +82,21 @@ class Fidelity:
         self.base_step = base["step"]
         self.teachers = teachers
         self.step, self.crops, self.core_seconds = 0, 0, 0.0
-        self.adapter = self._adapter(sizes, base.get("adapter"))
-        self.average = self._adapter(sizes, {"weights": self.adapter.state_dict()}).requires_grad_(False)
+        carried = base.get("adapter")
+        weights = self.codec.synthesis.state_dict() if carried is None else carried["weights"]
+        self.adapter, self.average = self._adapter(weights), self._adapter(weights).requires_grad_(False)
         self.optimisers = make_optimisers(self.adapter, run.rate, run.muon_rate)
         if state is not None:
             self._load(state)
 
-    def _adapter(self, sizes: AdapterConfig, started: dict[str, Any] | None) -> Adapter:
-        adapter = Adapter(sizes, self.codec.config.width).to(memory_format=torch.channels_last)
-        if started is not None:
-            adapter.load_state_dict(started["weights"])
+    def _adapter(self, weights: dict[str, Any]) -> Synthesis:
+        adapter = Synthesis(self.codec.config).to(memory_format=torch.channels_last)
+        adapter.load_state_dict(weights)
         return adapter
 
     def state(self) -> dict[str, Any]:
         return {
             "version": STATE_VERSION,
-            "config": asdict(self.adapter.config),
             "adapter": self.adapter.state_dict(),
             "average": self.average.state_dict(),
             "optimisers": [o.state_dict() for o in self.optimisers],
@@ -136,8 +136,8 @@ class Fidelity:
         """What is decoded and the prior, both 0..1."""
         with torch.no_grad():
             latents, _, _ = self.codec.code(pixels, plane, base)
-        prior, found = adapted(self.codec.synthesis, self.adapter, latents, plane)
-        return from_unit(found), from_unit(prior)
+            prior = self.codec.synthesis(latents, plane)
+        return from_unit(self.adapter(latents, plane)), from_unit(prior)
 
     def advance(self, pack: Pack, teachers: list[Teacher]) -> dict[str, float]:
         """One step; its pictures depend on its number alone, so that a resumed run goes on as it was."""
@@ -149,7 +149,7 @@ class Fidelity:
         pixels = torch.from_numpy(pack.batch(rng, run.batch, side)).float() / 255
         pixels = pixels.to(memory_format=torch.channels_last)
         plane, base = quality_planes(rng, run.batch, side // 16)
-        late = float(self.step >= SHALLOW_PHASE * run.steps)
+        late = float(self.step >= run.alone * run.steps)
         weights = level_weights(run.shallow, late * run.deep, late * run.text)
         self.set_rate()
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -199,7 +199,7 @@ def merge(base: dict[str, Any], run: Path, out: Path) -> None:
         "core_hours": round(state["core_seconds"] / 3600, 2),
         "teachers": state["teachers"],
     }
-    adapter = {"config": state["config"], "weights": state["average"], "training": training}
+    adapter = {"weights": state["average"], "training": training}
     out.mkdir(parents=True, exist_ok=True)
     torch.save(base | {"adapter": adapter}, out / "state.pt")
 
@@ -219,7 +219,6 @@ def train_fidelity(
     run: AdapterRun,
     base: dict[str, Any],
     teachers: list[str],
-    sizes: AdapterConfig,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Train until the last step or the end of the time, or go on with the run in `out`. Returns its state.
@@ -229,7 +228,7 @@ def train_fidelity(
     torch.set_num_threads(run.threads)
     Path(run.out).mkdir(parents=True, exist_ok=True)
     loaded = list(load_teachers(teachers).values())
-    pack, work = Pack(Path(run.pack)), Fidelity(run, base, sizes, teachers)
+    pack, work = Pack(Path(run.pack)), Fidelity(run, base, teachers)
     stop = False
 
     def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:

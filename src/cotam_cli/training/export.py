@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cotam_cli.entropy.tables import load_entropy_model
-from cotam_cli.training.adapter import Adapter, AdapterConfig
 from cotam_cli.training.data import Pack
 from cotam_cli.training.graphs import analysis_graph, hyper_graph, synthesis_graph
 from cotam_cli.training.integers import calibrate, coder_tables, convert
-from cotam_cli.training.network import Codec, NetworkConfig
+from cotam_cli.training.network import Codec, NetworkConfig, Synthesis
 from cotam_cli.training.planes import quality_planes
 
 CALIBRATION_CROPS = 64
@@ -33,12 +32,12 @@ def load_codec(state: Mapping[str, Any]) -> Codec:
     return codec.eval().requires_grad_(False)
 
 
-def load_adapter(state: Mapping[str, Any]) -> Adapter | None:
+def load_adapter(state: Mapping[str, Any]) -> Synthesis | None:
     """The adapter that a training state carries, ready to run; None where it carries none."""
     carried = state.get("adapter")
     if carried is None:
         return None
-    adapter = Adapter(AdapterConfig(**carried["config"]), state["network"]["width"])
+    adapter = Synthesis(NetworkConfig(**state["network"]))
     adapter.load_state_dict(carried["weights"])
     return adapter.eval().requires_grad_(False)
 
@@ -71,7 +70,7 @@ def npz(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
     return out.getvalue()
 
 
-def model_files(codec: Codec, pack: Pack, adapter: Adapter | None = None) -> dict[str, bytes]:
+def model_files(codec: Codec, pack: Pack, adapter: Synthesis | None = None) -> dict[str, bytes]:
     """Every file of a model but the manifest; `machine.onnx` only with an adapter.
 
     Raises ValueError when exactness cannot be proved.
@@ -87,9 +86,9 @@ def model_files(codec: Codec, pack: Pack, adapter: Adapter | None = None) -> dic
         "gains.npz": npz({"gain": gain, "regain": regain}),
         "analysis.onnx": analysis_graph(codec),
         "hyper.onnx": hyper_graph(codec),
-        "synthesis.onnx": synthesis_graph(codec),
+        "synthesis.onnx": synthesis_graph(codec.synthesis),
     }
-    return files if adapter is None else files | {"machine.onnx": synthesis_graph(codec, adapter)}
+    return files if adapter is None else files | {"machine.onnx": synthesis_graph(adapter)}
 
 
 def write_model(folder: Path, files: Mapping[str, bytes], facts: Mapping[str, object]) -> str:

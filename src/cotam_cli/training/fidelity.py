@@ -22,7 +22,8 @@ from cotam_cli.guidance.towers import onnx_vit, open_clip_vit
 
 SHALLOW, DEEP = 0.1, 1.0  # weights of the paper
 TEXT = 0.2
-TEXT_SPREAD = 0.01  # a tenth of what maps of text have; without text a map has 1e-7, and a speck would outweigh a batch
+TEXT_SPREAD = 0.01
+"""A tenth of what maps of text have; without text a map has 1e-7, and a speck would outweigh a batch."""
 
 
 class Teacher(Protocol):

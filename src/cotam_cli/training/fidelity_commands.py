@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from cotam_cli.cli.common import one_line_errors
-from cotam_cli.training.adapter import AdapterConfig
 from cotam_cli.training.adapter_loop import AdapterRun, merge, train_fidelity
 from cotam_cli.training.options import F, options_of
 from cotam_cli.training.states import unpack_state
@@ -40,13 +39,11 @@ def fidelity() -> None:
 @click.option("--state", "source", required=True, type=EXISTING, help="The codec's training state.")
 @teacher_option(required=True)
 @options_of(AdapterRun)
-@options_of(AdapterConfig)
 @one_line_errors
 def train(source: Path, teachers: tuple[str, ...], **options: Any) -> None:
     """Train, or go on with the run in OUT. An adapter that the state carries is where a new run starts."""
     run = AdapterRun(**{field.name: options[field.name] for field in fields(AdapterRun)})
-    sizes = AdapterConfig(**{field.name: options[field.name] for field in fields(AdapterConfig)})
-    train_fidelity(run, unpack_state(source), list(teachers), sizes, click.echo)
+    train_fidelity(run, unpack_state(source), list(teachers), click.echo)
 
 
 @fidelity.command("merge")

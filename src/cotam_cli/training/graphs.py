@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from cotam_cli.training.adapter import CELL, SCALE, Adapter, WideBlock
 from cotam_cli.training.layers import BLOCK, LEAK, Block, Dense, lapped_klt
-from cotam_cli.training.network import PIXEL_SCALE, Codec
+from cotam_cli.training.network import PIXEL_SCALE, Codec, Synthesis
 
 OPSET = 17
 Value = str
@@ -50,7 +49,7 @@ class Graph:
         y = self.pointwise(x, module.weight, module.bias)
         return self.op("LeakyRelu", y, alpha=LEAK) if leaky else y
 
-    def block(self, x: Value, module: Block | WideBlock) -> Value:
+    def block(self, x: Value, module: Block) -> Value:
         kernel = module.spatial.weight.detach().numpy()
         weight = self.constant(kernel, half=True)
         assert module.spatial.bias is not None
@@ -133,12 +132,9 @@ def hyper_graph(codec: Codec) -> bytes:
     )
 
 
-def synthesis_graph(codec: Codec, adapter: Adapter | None = None) -> bytes:
-    """latents float32 [1, h, w, latents], planes float32 [1, h, w, 2] -> pixels uint8 [1, 16 h, 16 w, 3].
-
-    With an adapter, its residual is added before the pixels are rounded.
-    """
-    g, net = Graph(), codec.synthesis
+def synthesis_graph(net: Synthesis) -> bytes:
+    """latents float32 [1, h, w, latents], planes float32 [1, h, w, 2] -> pixels uint8 [1, 16 h, 16 w, 3]."""
+    g = Graph()
     latents = g.to_channels_first("latents")
     linear = g.lapped(latents, lapped_klt(net.klt.detach()) + net.lap.detach(), None, BLOCK)
     scale = net.input_scale.detach()
@@ -149,29 +145,12 @@ def synthesis_graph(codec: Codec, adapter: Adapter | None = None) -> bytes:
     for block in net.blocks:
         assert isinstance(block, Block)
         x = g.block(x, block)
-    total = g.op("Add", linear, g.lapped(x, net.head.weight, net.head.bias, CELL))
-    if adapter is not None:
-        total = g.op("Add", total, _residual(g, adapter, x, total))
+    total = g.op("Add", linear, g.lapped(x, net.head.weight, net.head.bias, BLOCK // 2))
     pixels = g.op("Add", g.op("Mul", total, g.scalar(255 / PIXEL_SCALE)), g.scalar(127.5))
     rounded = g.op("Round", g.op("Clip", pixels, g.scalar(0.0), g.scalar(255.0)))
     output = g.op("Cast", g.to_channels_last(rounded), to=TensorProto.UINT8)
     inputs = [
-        _image("latents", TensorProto.FLOAT, codec.config.latents, "latent"),
+        _image("latents", TensorProto.FLOAT, len(scale), "latent"),
         _image("planes", TensorProto.FLOAT, 2, "latent"),
     ]
     return g.finish(output, inputs, _image("pixels", TensorProto.UINT8, 3, "pixel"))
-
-
-def _residual(g: Graph, adapter: Adapter, features: Value, picture: Value) -> Value:
-    planes = g.op(
-        "Resize",
-        g.to_channels_first("planes"),
-        "",
-        g.constant(np.array([1, 1, 2, 2], np.float32)),
-        mode="nearest",
-    )
-    x = g.dense(g.op("Concat", features, g.down(picture, CELL), planes, axis=1), adapter.stem)
-    for block in adapter.blocks:
-        assert isinstance(block, WideBlock)
-        x = g.block(x, block)
-    return g.op("Mul", g.up(g.dense(x, adapter.head), CELL), g.scalar(SCALE))

@@ -43,11 +43,9 @@ HELP = {
     "shallow": "Weight of the teachers' shallow answers.",
     "deep": "Weight of the teachers' deep answers.",
     "text": "Weight of a text teacher's answer.",
+    "alone": "The first share of the steps, with the shallow answers alone.",
     "pixels": "Weight of the squared error beside the prior's.",
     "decay": "The last share of the steps, in which the rates fall to zero.",
-    "blocks": "Blocks of the adapter.",
-    "hidden": "Channels inside a block.",
-    "kernel": "Side of a block's depthwise kernel.",
 }
 
 
