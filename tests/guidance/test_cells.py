@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cotam_cli.errors import GuideError
-from cotam_cli.guidance.cells import normalise, resample, to_levels
+from cotam_cli.guidance.cells import normalise, resample, soften, to_levels
 
 SIDES = st.integers(1, 200)
 
@@ -77,3 +77,11 @@ def test_options_out_of_range(count, k, word):
 def test_values_that_are_no_numbers():
     with pytest.raises(GuideError, match="no numbers"):
         to_levels(np.array([[1.0, float("nan")]]), 3, 0.75)
+
+
+def test_soft_borders_keep_the_mean_of_the_inside_and_flat_fields():
+    field = np.zeros((5, 7))
+    field[2, 3] = 16
+    assert soften(field).sum() == 16
+    assert soften(field)[2].tolist() == [0, 0, 2, 4, 2, 0, 0]
+    assert np.array_equal(soften(np.full((1, 1), 3.0)), np.full((1, 1), 3.0))

@@ -52,6 +52,16 @@ def normalise(field: NDArray[np.floating], floor: float = 0.0) -> Field:
     return np.asarray((wide - mean) / deviation)
 
 
+def soften(field: Field) -> Field:
+    """Means of neighbouring cells, 1-2-1 each way: a map with smoother borders takes a quarter fewer bytes."""
+    for axis in (0, 1):
+        wide = np.moveaxis(
+            np.pad(field, [(1, 1) if k == axis else (0, 0) for k in (0, 1)], mode="edge"), axis, 0
+        )
+        field = np.moveaxis((wide[:-2] + 2 * wide[1:-1] + wide[2:]) / 4, 0, axis)
+    return field
+
+
 def to_levels(field: NDArray[np.floating], count: int, k: float) -> Levels:
     """Quantise by statistics: uint8 of 0..count-1, the middle where the field is near its mean.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cotam_cli.errors import GuideError
-from cotam_cli.guidance.cells import Field, normalise, resample
+from cotam_cli.guidance.cells import Field, normalise, resample, soften
 from cotam_cli.guidance.onnx_guide import OnnxGuide, load_guide
 from cotam_cli.guidance.quiet import quiet_field
 from cotam_cli.guidance.tiles import network_map
@@ -47,7 +47,9 @@ class NetworkSource:
 
     def field(self, pixels: Pixels, cell: int) -> Field:
         seen = network_map(self.guide, pixels, cell)
-        return normalise(seen) + self.quiet * normalise(quiet_field(pixels, cell)) if self.quiet else seen
+        if self.quiet:
+            seen = normalise(seen) + self.quiet * normalise(quiet_field(pixels, cell))
+        return soften(seen)
 
 
 @dataclass(frozen=True)
