@@ -19,14 +19,15 @@ import numpy as np
 from cotam_cli.bench.bdrate import bd_rate, rising
 
 RATES = (0.05, 0.1, 0.2, 0.3)
+NEAR = 1.05
 NOT_TASKS = {"setting", "bytes", "bpp", "encoding_time", "decoding_time"}
 
 
 def score_at(results: dict[str, list[float]], task: str, rate: float) -> float | None:
-    """None outside the measured rates."""
+    """None outside the measured rates, but for `NEAR` of one: each picture comes near a wanted rate, their mean too."""
     rates, scores = np.array(results["bpp"]), np.array(results[task])
     order = np.argsort(rates)
-    if not rates.min() <= rate <= rates.max():
+    if not rates.min() / NEAR <= rate <= rates.max() * NEAR:
         return None
     return float(np.interp(np.log(rate), np.log(rates[order]), scores[order]))
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 CROP = (300, 60, 300 + 250, 60 + 220)  # left, top, right, bottom
 ZOOM = 2
 STRIP = 44  # pixels of caption
-NAMES = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF", "cotam": "cotam"}
+NAMES = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF", "cotam:human": "cotam"}
 
 
 def panel(pixels: np.ndarray, caption: str) -> Image.Image:
@@ -33,7 +33,7 @@ def main() -> None:
     pixels = load_pixels(picture)
     found, _ = anchors()
     panels = [panel(pixels, f"original, {picture.stat().st_size:,} bytes of PNG")]
-    for codec in (*(c for c in found if c.name in NAMES), cotam()):
+    for codec in (*(c for c in found if c.name in NAMES), cotam(target="human")):
         encoded = encode_near(codec, pixels, bpp)
         decoded = codec.decode(encoded.data)
         text = f"{NAMES[codec.name]}, {len(encoded.data):,} bytes, {psnr(pixels, decoded):.1f} dB"

@@ -196,8 +196,7 @@ def decode(
 
     Args:
         data: the file.
-        target: "mllm" adds the model's adapter for machines, "human" leaves it out; the models of this release
-            have no adapter, so both give the same picture.
+        target: "mllm" adds the model's adapter for machines, "human" leaves it out.
         max_pixels: refuse larger pictures.
 
     Raises:

@@ -197,7 +197,7 @@ def merge(base: dict[str, Any], run: Path, out: Path) -> None:
         "step": state["step"],
         "crops": state["crops"],
         "core_hours": round(state["core_seconds"] / 3600, 2),
-        "teachers": state["teachers"],
+        "teachers": [Path(teacher).name for teacher in state["teachers"]],
     }
     adapter = {"weights": state["average"], "training": training}
     out.mkdir(parents=True, exist_ok=True)
