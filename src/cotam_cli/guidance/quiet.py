@@ -25,5 +25,7 @@ def quiet_field(pixels: Pixels, cell: int) -> Field:
     for row in range(rows):  # a row of cells at a time: floats of a whole large picture would not fit
         strip = pixels[row * cell : (row + 1) * cell].astype(np.float32) @ GREY
         wide = np.pad(strip, ((0, cell - len(strip)), (0, columns * cell - width)), mode="edge")
-        field[row] = -np.log1p(wide.reshape(cell, columns, cell).var((0, 2)))
+        wide -= 128  # squares of smaller numbers lose less
+        mean, square = (x.mean(0).reshape(columns, cell).mean(1) for x in (wide, wide * wide))
+        field[row] = -np.log1p(np.maximum(0, square - mean * mean))
     return field
