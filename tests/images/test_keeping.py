@@ -118,13 +118,14 @@ def wide() -> bytes:
 
 
 def test_icc_is_kept_on_request_only_for_rgb() -> None:
-    data = file_of(Image.new("RGB", (8, 8), (10, 200, 30)), icc_profile=wide())
+    profile = wide()  # made once: it holds the time of its making
+    data = file_of(Image.new("RGB", (8, 8), (10, 200, 30)), icc_profile=profile)
     assert read_picture(data).metadata.icc is None
     kept = read_picture(data, wishes=Wishes(keep_icc=True))
-    assert kept.metadata.icc == wide()
+    assert kept.metadata.icc == profile
     assert kept.pixels[0, 0].tolist() == [10, 200, 30]
     back = Image.open(io.BytesIO(encode_picture(kept.pixels, "png", metadata=kept.metadata)))
-    assert back.info["icc_profile"] == wide()
+    assert back.info["icc_profile"] == profile
     grey = file_of(Image.new("L", (8, 8), 99), icc_profile=b"broken")
     assert read_picture(grey, wishes=Wishes(keep_icc=True)).metadata.icc is None
 
