@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cotam_cli.guidance.cells import Field
+from cotam_cli.guidance.cells import Field, normalise
 
 QUIET_SHARE = 0.5  # of the map `focus`, beside 1 of deep attention and text
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601 luma
@@ -29,3 +29,8 @@ def quiet_field(pixels: Pixels, cell: int) -> Field:
         mean, square = (x.mean(0).reshape(columns, cell).mean(1) for x in (wide, wide * wide))
         field[row] = -np.log1p(np.maximum(0, square - mean * mean))
     return field
+
+
+def beside_quiet(seen: Field, pixels: Pixels, cell: int, share: float) -> Field:
+    """A map [rows, columns] of what is seen, normalised, and so much of where the picture is quiet."""
+    return normalise(seen) + share * normalise(quiet_field(pixels, cell))

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cotam_cli.errors import GuideError
-from cotam_cli.guidance.cells import Field, normalise, resample, soften
+from cotam_cli.guidance.cells import Field, resample, soften
 from cotam_cli.guidance.onnx_guide import OnnxGuide, load_guide
-from cotam_cli.guidance.quiet import quiet_field
+from cotam_cli.guidance.quiet import beside_quiet
 from cotam_cli.guidance.tiles import network_map
 
 Pixels = NDArray[np.uint8]
@@ -48,7 +48,7 @@ class NetworkSource:
     def field(self, pixels: Pixels, cell: int) -> Field:
         seen = network_map(self.guide, pixels, cell)
         if self.quiet:
-            seen = normalise(seen) + self.quiet * normalise(quiet_field(pixels, cell))
+            seen = beside_quiet(seen, pixels, cell, self.quiet)
         return soften(seen)
 
 

@@ -56,7 +56,7 @@ class AdapterRun:
     text: float = TEXT
     alone: float = 0.0  # the first share of the steps, with the shallow answers alone (paper: 0.2)
     pixels: float = 0.3  # weight of the squared error beside the prior's
-    rate: float = 1e-4  # ten times as much drowns what is to be learnt in noise
+    rate: float = 1e-4  # four times as much drowns what is to be learnt in noise
     muon_rate: float = 1e-3
     warmup: int = 20
     decay: float = 0.4  # the last share of the steps, in which the rates fall to zero

@@ -14,7 +14,7 @@ from cotam_cli.errors import CotamError
 from cotam_cli.guidance.cells import Field, normalise, resample
 from cotam_cli.guidance.onnx_guide import OnnxGuide, load_guide, resized
 from cotam_cli.guidance.options import DEFAULTS
-from cotam_cli.guidance.quiet import QUIET_SHARE, quiet_field
+from cotam_cli.guidance.quiet import QUIET_SHARE, beside_quiet, quiet_field
 from cotam_cli.guidance.torch_vit import Tower
 from cotam_cli.training.guide_ablation import Mapper
 from cotam_cli.training.guide_bound import bound_map
@@ -86,10 +86,10 @@ def mixed_map(detector: TextDetector, guide: str, pixels: Pixels) -> Field:
 
 def focus_map(detector: TextDetector, deep: OnnxGuide, pixels: Pixels) -> Field:
     """Deep attention and text, and half as much of where the picture is quiet."""
-    looked = smoothed(np.log(look(deep, pixels, DEEP_AREA) + 1e-9))
+    looked = smoothed(look(deep, pixels, DEEP_AREA))
     fields = resample(looked, (pixels.shape[0], pixels.shape[1]), DEFAULTS.cell), text_map(detector, pixels)
     seen = normalise(fields[0]) + normalise(fields[1], TEXT_FLOOR)
-    return normalise(seen) + QUIET_SHARE * normalise(quiet_field(pixels, DEFAULTS.cell))
+    return beside_quiet(seen, pixels, DEFAULTS.cell, QUIET_SHARE)
 
 
 def _bound(tower: Tower, pixels: Pixels, quality: float) -> Field:

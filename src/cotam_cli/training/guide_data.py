@@ -99,12 +99,12 @@ def is_test(number: int) -> bool:
 
 
 def look(teacher: OnnxGuide, pixels: Pixels, area: float = 1.0, fewer: int = 0) -> Field:
-    """The attention of a guide's network, float [rows, columns] for each `PATCH`, seen at so much of its own area and
-    with so many patches less on each side."""
+    """Logarithm of the attention of a guide's network, float [rows, columns] for each `PATCH`, seen at so much of its
+    own area and with so many patches less on each side."""
     size = (pixels.shape[0], pixels.shape[1])
     height, width = (side - fewer * teacher.patch for side in teacher.input_size(size, area))
     small = resized(np.ascontiguousarray(pixels), (height, width))
-    return resample(teacher.fields(small[None])[0, ..., 0], size, PATCH)
+    return np.log(resample(teacher.fields(small[None])[0, ..., 0], size, PATCH) + 1e-9)
 
 
 def smoothed(field: Field) -> Field:
@@ -119,10 +119,8 @@ def smoothed(field: Field) -> Field:
 def ask(pixels: Pixels, teachers: Teachers) -> NDArray[np.float16]:
     """The teachers' answers for one region, float16 [rows, columns, 3]."""
     first, mirrored = look(teachers.shallow, pixels), look(teachers.shallow, pixels[:, ::-1])[:, ::-1]
-    shallow = (
-        np.log(first + 1e-9) + np.log(mirrored + 1e-9)
-    ) / 2  # less of where the grid of patches happens to lie
-    deep = smoothed(np.log(look(teachers.deep, pixels, DEEP_AREA) + 1e-9))
+    shallow = (first + mirrored) / 2  # less of where the grid of patches happens to lie
+    deep = smoothed(look(teachers.deep, pixels, DEEP_AREA))
     written = np.zeros_like(shallow)
     if teachers.text is not None:
         written = teachers.text.field(pixels).reshape(len(shallow), 4, -1, 4).mean((1, 3))

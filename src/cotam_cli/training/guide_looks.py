@@ -50,7 +50,7 @@ def steadiness(net: SmallVit, folder: Path, teacher: OnnxGuide, pictures: int) -
     rows = []
     for shard, k in (places[n * len(places) // count] for n in range(count)):
         pixels = np.array(shard.pixels[k])
-        first = _look(teacher, pixels, 0)  # the kept answer is a mean of looks, the mirrored one among them
+        first = look(teacher, pixels)  # the kept answer is a mean of looks, the mirrored one among them
         mirrored, smaller, both = (other(pixels) for other in _looks(teacher))
         others = normalise(mirrored) + normalise(smaller) + normalise(both)
         found = net(torch.from_numpy(pixels[None]))[0, ..., 0].numpy()
@@ -67,13 +67,9 @@ def steadiness(net: SmallVit, folder: Path, teacher: OnnxGuide, pictures: int) -
 
 def _looks(teacher: OnnxGuide) -> tuple[Callable[[Pixels], Field], ...]:
     def smaller(pixels: Pixels) -> Field:
-        return _look(teacher, pixels, FEWER)
+        return look(teacher, pixels, fewer=FEWER)
 
     def mirror(other: Callable[[Pixels], Field]) -> Callable[[Pixels], Field]:
         return lambda pixels: other(pixels[:, ::-1])[:, ::-1]
 
-    return mirror(lambda pixels: _look(teacher, pixels, 0)), smaller, mirror(smaller)
-
-
-def _look(teacher: OnnxGuide, pixels: Pixels, fewer: int) -> Field:
-    return np.log(look(teacher, pixels, fewer=fewer) + 1e-9)
+    return mirror(lambda pixels: look(teacher, pixels)), smaller, mirror(smaller)
