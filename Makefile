@@ -50,10 +50,10 @@ matrix: $(VENV)/ready ## Decode the golden files on all releases, kernels and se
 attacks: $(VENV)/ready ## Try every known way to abuse the format, each with time and memory
 	$(VENV)/bin/python attacks/run.py $(ARGS)
 
-fuzz: $(FUZZ)/ready ## Fuzz header, map, entropy decoding and the whole decoder for FUZZ_SECONDS in all
-	for target in header map entropy decode; do \
+fuzz: $(FUZZ)/ready ## Fuzz header, map, screen layer, entropy decoding and the whole decoder for FUZZ_SECONDS in all
+	for target in header map entropy screen decode; do \
 	    OPENBLAS_NUM_THREADS=1 COTAM_THREADS=1 $(FUZZ)/bin/python fuzz/fuzz.py $$target .fuzz/$$target \
-	        -max_total_time=$$(($(FUZZ_SECONDS) / 4)) -timeout=20 -rss_limit_mb=1024 -max_len=4096 \
+	        -max_total_time=$$(($(FUZZ_SECONDS) / 5)) -timeout=20 -rss_limit_mb=1024 -max_len=4096 \
 	        -artifact_prefix=.fuzz/$$target- -print_final_stats=1 || exit 1; done
 
 golden: $(VENV)/ready ## Write the golden files anew, after a new model or a deliberate change of coded bytes

@@ -17,6 +17,7 @@ from run import Attack
 
 import cotam_cli
 from cotam_cli.bitstream import Chunk, ChunkType, Container, FrameInfo, original_size_chunk, pack, parse
+from cotam_cli.codec.screen import Screen, encode_screen
 
 ATTACKS: dict[str, Callable[[Path], Attack]] = {}
 PICTURE = np.add.outer(np.arange(24), np.arange(40)).astype(np.uint8)[..., None].repeat(3, 2)
@@ -267,6 +268,45 @@ def alpha_with_unknown_filter(folder: Path) -> Attack:
     return decode(
         folder, with_alpha(16, 16, zlib.compress(b"\x07" + bytes(16) + bytes(17 * 15))), "unknown filter"
     )
+
+
+def with_layer(width: int, height: int, payload: bytes) -> bytes:
+    head = forge.header(width, height, latent_hash=0)
+    return pack(Container(head, (Chunk(ChunkType.SCREEN, payload),)))
+
+
+def blank_layer(width: int, height: int) -> bytes:
+    return encode_screen(Screen(np.full((height, width, 3), 200, np.uint8), None))
+
+
+@attack
+def layer_of_another_size(folder: Path) -> Attack:
+    return decode(folder, with_layer(64, 64, blank_layer(32, 32)), "another size")
+
+
+@attack
+def layer_that_claims_33_megapixels(folder: Path) -> Attack:
+    head = (8191 | 4095 << 14).to_bytes(4, "little")
+    return decode(folder, with_layer(8192, 4096, b"\0\0\0\0\x2f" + head + bytes(99)), "too short")
+
+
+@attack
+def layer_of_noise(folder: Path) -> Attack:
+    noise = np.random.default_rng(3).bytes(60_000)
+    head = (1023 | 1023 << 14).to_bytes(4, "little")
+    return decode(folder, with_layer(1024, 1024, b"\0\0\0\0\x2f" + head + noise), "damaged")
+
+
+@attack
+def layer_with_another_checksum(folder: Path) -> Attack:
+    return decode(folder, with_layer(640, 480, b"\1\2\3\4" + blank_layer(640, 480)[4:]), "checksum")
+
+
+@attack
+def most_pixels_in_an_8_kB_layer_costs_its_size(folder: Path) -> Attack:
+    layer = blank_layer(8192, 4096)
+    broken = bytes([layer[0] ^ 1]) + layer[1:]
+    return decode(folder, with_layer(8192, 4096, broken), "checksum", limited=False)
 
 
 @attack

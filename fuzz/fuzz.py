@@ -25,6 +25,7 @@ with atheris.instrument_imports(include=["cotam_cli"]):
     from cotam_cli.api import decode_frames, info
     from cotam_cli.bitstream.header import MAX_QUALITY, MIN_QUALITY
     from cotam_cli.codec.models import load_model
+    from cotam_cli.codec.screen import Screen, decode_screen, encode_screen
     from cotam_cli.entropy.latents import decode_latents
     from cotam_cli.entropy.maps import decode_map
 
@@ -59,10 +60,17 @@ def fuzz_decode(data: bytes) -> None:
         image.load()
 
 
+def fuzz_screen(data: bytes) -> None:
+    """Height and width, then the payload of a screen layer."""
+    height, width = (each % 64 + 1 for each in data[:2].ljust(2, b"\0"))
+    decode_screen(data[2:], height, width)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "header": fuzz_header,
     "map": fuzz_map,
     "entropy": fuzz_entropy,
+    "screen": fuzz_screen,
     "decode": fuzz_decode,
 }
 
@@ -85,12 +93,20 @@ def seeds() -> list[bytes]:
     return [*files, still(16, 16), still(48, 32, b"\1", b"\2", levels=3, cell_log2=1, strength=9)]
 
 
+def layers() -> list[bytes]:
+    """Screen layers behind their height and width, each less 1."""
+    pixels = np.random.default_rng(0).integers(0, 2, (21, 40, 1), np.uint8).repeat(3, 2) * np.uint8(200)
+    holes = np.arange(40)[None] % 7 < np.arange(21)[:, None] % 5
+    return [bytes([20, 39]) + encode_screen(Screen(pixels, seen)) for seen in (None, holes)]
+
+
 def main() -> None:
     target, folder = TARGETS[sys.argv[1]], Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
-    for number, seed in enumerate(seeds()):
-        start = 0 if sys.argv[1] in ("header", "decode") else 27
-        (folder / f"seed-{number}").write_bytes(seed[start:])
+    start = 0 if sys.argv[1] in ("header", "decode") else 27
+    parts = layers() if sys.argv[1] == "screen" else [seed[start:] for seed in seeds()]
+    for number, part in enumerate(parts):
+        (folder / f"seed-{number}").write_bytes(part)
 
     def one(data: bytes) -> None:
         try:

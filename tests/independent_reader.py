@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
-LETTERS = {1: "M", 2: "H", 3: "L", 4: "A", 5: "F", 16: "I", 17: "E", 18: "X"}
+LETTERS = {1: "M", 2: "H", 3: "L", 4: "A", 5: "F", 6: "S", 16: "I", 17: "E", 18: "X"}
 TOTAL = 1 << 24  # what every row of cumulative frequencies ends with
 MASK = (1 << 64) - 1
 Header = namedtuple("Header", "flags model width height quality guidance strength chunks latent_hash")
@@ -78,7 +78,7 @@ def split_frames(header: Header, chunks: list[tuple[int, bytes]]) -> list[dict[s
         check(kind in LETTERS, f"chunk type {kind} is reserved")
     order = "".join(LETTERS[kind] for kind, _ in chunks)
     alpha, animation = header.flags >> 1 & 1, header.flags >> 2 & 1
-    frame = ("F" if animation else "") + ("M?" if header.guidance else "") + "HL"
+    frame = ("F" if animation else "") + ("(?:M?HLS?|S)" if header.guidance else "(?:HLS?|S)")
     frame += ("A?" if animation else "A") if alpha else ""
     whole = f"I?E?X?({frame})" + ("+" if animation else "")
     check(re.fullmatch(whole, order) is not None, f"wrong order of chunks: {order}")
@@ -87,7 +87,19 @@ def split_frames(header: Header, chunks: list[tuple[int, bytes]]) -> list[dict[s
         frames.append({LETTERS[kind]: payload for kind, payload in chunks[match.start() : match.end()]})
         timing = frames[-1].get("F", bytes(6))
         check(len(timing) == 6 and timing[4:] == b"\0\0", "a FRAME chunk is not well formed")
+        if "S" in frames[-1]:
+            check_screen(header, frames[-1]["S"], "H" in frames[-1])
     return frames
+
+
+def check_screen(header: Header, payload: bytes, beside_latents: bool) -> None:
+    """Check what can be said of a layer before its bitstream is decoded, which is not this reader's."""
+    check(len(payload) >= 9 and payload[4] == 0x2F, "a layer is no VP8L bitstream")
+    size, most = header.width * header.height, max(header.width, header.height)
+    check(most <= 16383 and size <= min(1 << 25, 4096 * len(payload)), "a layer is too large")
+    bits = int.from_bytes(payload[5:9], "little")
+    check(bits & ~(1 << 28) == header.width - 1 | header.height - 1 << 14, "a layer has another size")
+    check(bool(bits >> 28) == beside_latents, "a layer with holes and no latents, or the other way round")
 
 
 class RangeDecoder:
@@ -255,7 +267,9 @@ def read_quality(header: Header, payload: bytes | None, rows: int, columns: int)
 
 
 def read_frame(model: Model, header: Header, payloads: dict[str, bytes]) -> Frame:
-    """Decode the map, the hyper latents and the latents of one frame."""
+    """Decode the map, the hyper latents and the latents of one frame; one that is all drawn has none."""
+    if "H" not in payloads:
+        return Frame(np.zeros(0, np.int64), np.zeros(0, np.int64))
     rows, columns = -(-header.height // 16), -(-header.width // 16)
     indices = scale_index(model.curve("z_curve", powers(np.array(header.quality))))
     shape = (-(-rows // 4), -(-columns // 4), indices.size)

@@ -20,8 +20,11 @@ from threadpoolctl import threadpool_limits
 import cotam_cli
 from cotam_cli.bitstream import HEADER_SIZE
 from cotam_cli.codec.encoder import MapSpec, encode_pixels
+from cotam_cli.codec.screen import Screen, encode_screen
 
 PIXELS = np.add.outer(np.arange(20) * 11, np.arange(36) * 5).astype(np.uint8)[..., None].repeat(3, 2)
+DRAWN = np.full(PIXELS.shape, 255, np.uint8)
+DRAWN[4:12:2, 4:30] = 0
 SMALL = 48 * 48  # pixels: a flipped bit of the size may ask for more
 
 
@@ -38,10 +41,16 @@ def make(kind: str) -> bytes:
     if kind == "map":
         levels = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
         return encode_pixels(PIXELS, 3.0, importance=MapSpec(levels, count=3, cell_log2=1, strength=1.0))
+    if kind == "drawn":
+        return cotam_cli.encode(DRAWN, quality=6)
+    if kind == "mixed":
+        seen = np.zeros(DRAWN.shape[:2], bool)
+        seen[4:16] = True
+        return encode_pixels(PIXELS, 1.0, screen=encode_screen(Screen(DRAWN, seen)))
     return cotam_cli.encode(transparent(0), quality=2, alpha=True)
 
 
-@pytest.fixture(scope="module", params=["plain", "map", "alpha"])
+@pytest.fixture(scope="module", params=["plain", "map", "alpha", "drawn", "mixed"])
 def file(request: pytest.FixtureRequest) -> Iterator[bytes]:
     with threadpool_limits(1):
         yield make(request.param)
@@ -95,7 +104,7 @@ def test_every_byte_left_out_or_doubled(file: bytes) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from(["plain", "map", "alpha"]), st.data())
+@given(st.sampled_from(["plain", "map", "alpha", "drawn", "mixed"]), st.data())
 def test_any_splice_behind_right_checksums(kind: str, data: st.DataObject) -> None:
     whole = make(kind)
     start = data.draw(st.integers(0, len(whole)))

@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 _FREE = {ORIGINAL_SIZE: "size"}
-FRAMES_PER_FILE = 49  # 255 chunks: at most 5 a frame, and 4 for the file
+FRAMES_PER_FILE = 41  # 255 chunks: at most 6 a frame, and 4 for the file
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def encode(
 
     Raises:
         CotamError: not a picture, too large, quality out of range, a guide that cannot be used, an animation of too
-            many frames for one file (49; `cotam encode` writes several, one after the other); BudgetError (a
+            many frames for one file (41; `cotam encode` writes several, one after the other); BudgetError (a
             CotamError) where no quality fits the bytes.
     """
     parts = encode_parts(
@@ -174,13 +174,16 @@ def encode_parts(
 
         extras = _extras(first)
         return [encode_to_size(first.pixels, limit, importance=importance, alpha=first.alpha, extras=extras)]
+    from cotam_cli.codec.screening import split_screen
+
+    rest, screen = split_screen(first.pixels, quality)
     if importance is None:
         from cotam_cli.codec.encoder import encode_pixels
 
-        return [encode_pixels(first.pixels, quality, alpha=first.alpha, extras=_extras(first))]
+        return [encode_pixels(rest, quality, screen=screen, alpha=first.alpha, extras=_extras(first))]
     from cotam_cli.codec.steering import encode_guided
 
-    return [encode_guided(first.pixels, quality, importance, alpha=first.alpha, extras=_extras(first))]
+    return [encode_guided(rest, quality, importance, screen=screen, alpha=first.alpha, extras=_extras(first))]
 
 
 def decode(
@@ -332,6 +335,7 @@ def _encode_animation(
     """One file for each FRAMES_PER_FILE frames; a budget is shared out evenly."""
     from cotam_cli.codec.budget import encode_frames_to_size
     from cotam_cli.codec.encoder import TimedPixels, encode_frames
+    from cotam_cli.codec.screening import split_frame
 
     def timed() -> Iterator[TimedPixels]:
         for picture, milliseconds in chain([(first, duration)], rest):
@@ -340,7 +344,7 @@ def _encode_animation(
     extras = _extras(first)
     files: list[bytes] = []
     if limit is None:
-        frames = timed()
+        frames = (split_frame(frame, quality) for frame in timed())
         while part := next(frames, None):
             several = chain([part], islice(frames, FRAMES_PER_FILE - 1))
             files.append(encode_frames(several, quality, extras=extras if not files else ()))

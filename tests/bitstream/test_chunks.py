@@ -18,7 +18,7 @@ MAPPED = replace(PLAIN, levels=3, strength=16)
 ALPHA = replace(PLAIN, alpha=True)
 ANIMATION = replace(PLAIN, animation=True)
 FRAME = FrameInfo(40).pack()
-MAP, HYPER, LATENTS, ALPHA_TYPE, FRAME_TYPE, ICC, EXIF, XMP = ChunkType
+MAP, HYPER, LATENTS, ALPHA_TYPE, FRAME_TYPE, SCREEN, ICC, EXIF, XMP = ChunkType
 SMALL = Container(
     replace(MAPPED, alpha=True),
     (Chunk(ICC, b"icc"), Chunk(MAP, b"m"), Chunk(HYPER, b""), Chunk(LATENTS, b"y" * 130), Chunk(4, b"a")),
@@ -60,9 +60,13 @@ def containers(draw: st.DrawFn) -> Container:
     for _ in range(draw(st.integers(1, 4)) if animation else 1):
         if animation:
             chunks.append(Chunk(FRAME_TYPE, FrameInfo(draw(st.integers(0, 2**32 - 1))).pack()))
-        if levels and draw(st.booleans()):
+        drawn = draw(st.sampled_from(["", "partly", "wholly"]))
+        if levels and drawn != "wholly" and draw(st.booleans()):
             chunks.append(Chunk(MAP, draw(payloads)))
-        chunks += [Chunk(HYPER, draw(payloads)), Chunk(LATENTS, draw(payloads))]
+        if drawn != "wholly":
+            chunks += [Chunk(HYPER, draw(payloads)), Chunk(LATENTS, draw(payloads))]
+        if drawn:
+            chunks.append(Chunk(SCREEN, draw(payloads)))
         if alpha and (not animation or draw(st.booleans())):
             chunks.append(Chunk(ALPHA_TYPE, draw(payloads)))
     for extra in draw(st.lists(skippable, max_size=3)):
@@ -142,7 +146,7 @@ def test_smallest_file_and_overhead() -> None:
         (PLAIN, (), "no picture"),
         (PLAIN, (16,), "no picture"),
         (PLAIN, (0, 2, 3), "unknown chunk type 0"),
-        (PLAIN, (2, 3, 6), "unknown chunk type 6"),
+        (PLAIN, (2, 3, 7), "unknown chunk type 7"),
         (PLAIN, (2, 3, 127), "unknown chunk type 127"),
         (PLAIN, (2, 3, 16), "ICC chunk out of place"),
         (PLAIN, (2, 17, 3), "EXIF chunk out of place"),
@@ -155,6 +159,10 @@ def test_smallest_file_and_overhead() -> None:
         (MAPPED, (2, 1, 3), "frame 1: chunks repeated or out of order"),
         (PLAIN, (2,), "frame 1: no LATENTS chunk"),
         (PLAIN, (3,), "frame 1: no HYPER chunk"),
+        (PLAIN, (2, 6), "frame 1: no LATENTS chunk"),
+        (PLAIN, (3, 6), "frame 1: no HYPER chunk"),
+        (PLAIN, (6, 2, 3), "frame 1: chunks repeated or out of order"),
+        (MAPPED, (1, 6), "frame 1: MAP chunk, but no latents for it"),
         (PLAIN, (1, 2, 3), "frame 1: MAP chunk, but the header announces none"),
         (PLAIN, (2, 3, 4), "frame 1: ALPHA chunk, but the header announces none"),
         (ALPHA, (2, 3), "frame 1: no ALPHA chunk"),
@@ -276,7 +284,9 @@ def test_frame_info() -> None:
 
 
 def test_frames_and_payload() -> None:
-    assert SMALL.frames() == [Frame(info=None, map=b"m", hyper=b"", latents=b"y" * 130, alpha=b"a")]
+    assert SMALL.frames() == [
+        Frame(info=None, map=b"m", hyper=b"", latents=b"y" * 130, screen=None, alpha=b"a")
+    ]
     assert SMALL.payload(ChunkType.ICC) == b"icc"
     assert SMALL.payload(ChunkType.XMP) is None
     assert SMALL.payload(ChunkType.HYPER) == b""
@@ -287,10 +297,13 @@ def test_frames_and_payload() -> None:
             *(Chunk(FRAME_TYPE, FrameInfo(10).pack()), Chunk(HYPER, b"1"), Chunk(LATENTS, b"2")),
             Chunk(200, b"skipped"),
             *(Chunk(FRAME_TYPE, FrameInfo(20).pack()), Chunk(HYPER, b"3"), Chunk(LATENTS, b"4")),
+            Chunk(SCREEN, b"s"),
             Chunk(ALPHA_TYPE, b"5"),
+            *(Chunk(FRAME_TYPE, FrameInfo(30).pack()), Chunk(SCREEN, b"6")),
         ),
     )
     assert animation.frames() == [
-        Frame(info=FrameInfo(10), map=None, hyper=b"1", latents=b"2", alpha=None),
-        Frame(info=FrameInfo(20), map=None, hyper=b"3", latents=b"4", alpha=b"5"),
+        Frame(info=FrameInfo(10), map=None, hyper=b"1", latents=b"2", screen=None, alpha=None),
+        Frame(info=FrameInfo(20), map=None, hyper=b"3", latents=b"4", screen=b"s", alpha=b"5"),
+        Frame(info=FrameInfo(30), map=None, hyper=None, latents=None, screen=b"6", alpha=None),
     ]

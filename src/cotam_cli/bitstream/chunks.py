@@ -30,13 +30,21 @@ class ChunkType(IntEnum):
     LATENTS = 3
     ALPHA = 4
     FRAME = 5
+    SCREEN = 6
     ICC = 16
     EXIF = 17
     XMP = 18
 
 
 _METADATA = (ChunkType.ICC, ChunkType.EXIF, ChunkType.XMP)
-_FRAME_ORDER = (ChunkType.FRAME, ChunkType.MAP, ChunkType.HYPER, ChunkType.LATENTS, ChunkType.ALPHA)
+_FRAME_ORDER = (
+    ChunkType.FRAME,
+    ChunkType.MAP,
+    ChunkType.HYPER,
+    ChunkType.LATENTS,
+    ChunkType.SCREEN,
+    ChunkType.ALPHA,
+)
 _NAMES = {kind.value: kind.name for kind in ChunkType}
 
 
@@ -75,12 +83,14 @@ class FrameInfo:
 
 @dataclass(frozen=True)
 class Frame:
-    """The payloads of one frame. `info` is None in a still picture; `map` and `alpha` are None if absent."""
+    """The payloads of one frame. `info` is None in a still picture, the others where they are absent: `hyper` and
+    `latents` both or neither, and one of these and `screen` is there."""
 
     info: FrameInfo | None
     map: bytes | None
-    hyper: bytes
-    latents: bytes
+    hyper: bytes | None
+    latents: bytes | None
+    screen: bytes | None
     alpha: bytes | None
 
 
@@ -239,16 +249,20 @@ def _frame(header: Header, group: list[Chunk], number: int) -> Frame:
     found = {chunk.type: chunk.payload for chunk in group}
 
     _check_presence(where, ChunkType.FRAME, found, allowed=header.animation, required=header.animation)
+    coded = bool({ChunkType.HYPER, ChunkType.LATENTS} & found.keys()) or ChunkType.SCREEN not in found
+    if ChunkType.MAP in found and not coded:
+        raise FormatError(f"{where}: MAP chunk, but no latents for it; {_FAULTY_WRITER}")
     _check_presence(where, ChunkType.MAP, found, allowed=header.levels > 0, required=False)
-    _check_presence(where, ChunkType.HYPER, found, allowed=True, required=True)
-    _check_presence(where, ChunkType.LATENTS, found, allowed=True, required=True)
+    _check_presence(where, ChunkType.HYPER, found, allowed=True, required=coded)
+    _check_presence(where, ChunkType.LATENTS, found, allowed=True, required=coded)
     still_alpha = header.alpha and not header.animation
     _check_presence(where, ChunkType.ALPHA, found, allowed=header.alpha, required=still_alpha)
     return Frame(
         info=FrameInfo.parse(found[ChunkType.FRAME]) if header.animation else None,
         map=found.get(ChunkType.MAP),
-        hyper=found[ChunkType.HYPER],
-        latents=found[ChunkType.LATENTS],
+        hyper=found.get(ChunkType.HYPER),
+        latents=found.get(ChunkType.LATENTS),
+        screen=found.get(ChunkType.SCREEN),
         alpha=found.get(ChunkType.ALPHA),
     )
 

@@ -16,7 +16,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cotam_cli.bitstream import Chunk
+from cotam_cli.bitstream import Chunk, parse
+from cotam_cli.codec.decoder import decode_pixels
 from cotam_cli.codec.encoder import (
     Analysis,
     Hyper,
@@ -27,9 +28,12 @@ from cotam_cli.codec.encoder import (
     build,
     code,
     encode_frames,
+    encode_pixels,
     make_header,
 )
+from cotam_cli.codec.palette import squared_errors
 from cotam_cli.codec.quality import Plane, gain_curve, quality_plane
+from cotam_cli.codec.screening import may_pay, split_frame, split_screen
 from cotam_cli.entropy.estimate import cost_table, estimate_bits
 from cotam_cli.entropy.latents import Trace
 from cotam_cli.entropy.tables import MAX_QUALITY, MIN_QUALITY, QUALITY_UNIT, t_of_quality
@@ -38,6 +42,7 @@ from cotam_cli.errors import BudgetError
 SLACK = 0.97  # a file of this share of the budget is near enough
 AIM = 0.987  # where the search aims, so that small misses stay between SLACK and 1
 TRIALS = 12
+LAYER_TRIALS = 6
 NEAR = QUALITY_UNIT  # over which an analysis still serves
 VERY_NEAR = QUALITY_UNIT // 2  # over which hyper latents do
 SLOPE = 0.4  # growth of ln(bytes) a quality unit, where nothing better is known
@@ -67,12 +72,64 @@ def encode_to_size(
     alpha: Pixels | None = None,
     extras: tuple[Chunk, ...] = (),
 ) -> bytes:
-    """Code uint8 [h, w, 3] pixels into at most max_bytes, within 3 % below where the qualities reach that far.
+    """Code uint8 [h, w, 3] pixels into at most max_bytes, within 3 % below where the qualities reach that far; drawn
+    pictures, whose screen layer grows in steps, within what a step leaves.
 
     Other arguments as for `encode_pixels`. The file's header has the quality that was chosen.
 
     Raises BudgetError, which knows the smallest possible size, where no quality fits.
     """
+    data = _encode_plain(pixels, max_bytes, importance, alpha, extras)
+    if not may_pay(pixels):
+        return data
+    layered = _encode_layered(pixels, max_bytes, parse(data).header.quality, importance, alpha, extras)
+    if layered is None:
+        return data
+    return min(
+        (layered, data),
+        key=lambda d: int(squared_errors(pixels, decode_pixels(d, target="human")).sum()),
+    )
+
+
+def _encode_layered(
+    pixels: Pixels,
+    max_bytes: int,
+    quality: int,
+    importance: MapSpec | None,
+    alpha: Pixels | None,
+    extras: tuple[Chunk, ...],
+) -> bytes | None:
+    """The largest file with a screen layer that fits, of a few trials from a quality on; None where none was found."""
+    low, high = MIN_QUALITY, MAX_QUALITY
+    best: bytes | None = None
+    for _ in range(LAYER_TRIALS):
+        rest, screen = split_screen(pixels, quality / QUALITY_UNIT)
+        step = QUALITY_UNIT  # towards the qualities at which a layer pays
+        if screen is not None:
+            data = encode_pixels(
+                rest, quality / QUALITY_UNIT, importance=importance, screen=screen, alpha=alpha, extras=extras
+            )
+            step = round(QUALITY_UNIT / SLOPE * math.log(AIM * max_bytes / len(data)))
+            if len(data) <= max_bytes and (best is None or len(data) > len(best)):
+                best = data
+        if best is not None and len(best) >= SLACK * max_bytes:
+            break
+        low, high = (quality, high) if step > 0 else (low, quality)
+        following = quality + step if low < quality + step < high else (low + high) // 2
+        if abs(following - quality) < QUALITY_UNIT // 16:
+            break
+        quality = following
+    return best
+
+
+def _encode_plain(
+    pixels: Pixels,
+    max_bytes: int,
+    importance: MapSpec | None,
+    alpha: Pixels | None,
+    extras: tuple[Chunk, ...],
+) -> bytes:
+    """`encode_to_size` without a screen layer."""
     analysed: tuple[int, Analysis] | None = None
     coded: tuple[int, Hyper] | None = None
 
@@ -92,10 +149,23 @@ def encode_frames_to_size(
     frames: Sequence[TimedPixels], max_bytes: int, *, extras: tuple[Chunk, ...] = ()
 ) -> bytes:
     """Code an animation, at one quality for all frames, into at most max_bytes; as `encode_to_size`."""
+    try:
+        return _frames_to_size(frames, max_bytes, extras, split_frame)
+    except BudgetError:  # layers take more bytes at the lowest quality than latents do
+        return _frames_to_size(frames, max_bytes, extras, lambda frame, _quality: frame)
+
+
+def _frames_to_size(
+    frames: Sequence[TimedPixels],
+    max_bytes: int,
+    extras: tuple[Chunk, ...],
+    split: Callable[[TimedPixels, float], TimedPixels],
+) -> bytes:
     seen: list[tuple[int, int]] = []
 
     def attempt(quality: int) -> Trial:
-        data = encode_frames(frames, quality / QUALITY_UNIT, extras=extras)
+        cut = [split(frame, quality / QUALITY_UNIT) for frame in frames]
+        data = encode_frames(cut, quality / QUALITY_UNIT, extras=extras)
         slope = SLOPE
         if seen and seen[-1][0] != quality:
             slope = math.log(len(data) / seen[-1][1]) / ((quality - seen[-1][0]) / QUALITY_UNIT)
@@ -170,8 +240,8 @@ def _trial(
     """A file at a quality; and the hyper latents, if they were made anew."""
     trace = Trace.empty(analysis.y.shape)
     coded = code(analysis, quality / QUALITY_UNIT, hyper=hyper, trace=trace)
-    data = build(analysis, quality / QUALITY_UNIT, coded, alpha, extras)
-    latents = len(coded.frame.latents)
+    data = build(analysis, quality / QUALITY_UNIT, coded, None, alpha, extras)
+    latents = len(coded.frame.latents or b"")
 
     @cache
     def bits() -> tuple[SizeAt, float]:

@@ -12,6 +12,7 @@ from cotam_cli.bitstream import MAX_PIXELS, Container, Frame, Header, parse
 from cotam_cli.codec.alpha import decode_alpha
 from cotam_cli.codec.models import Model, Target, load_model
 from cotam_cli.codec.quality import Plane, float_planes, quality_plane, undo_gain
+from cotam_cli.codec.screen import Screen, decode_screen, put_screen
 from cotam_cli.codec.tiling import run_synthesis
 from cotam_cli.entropy.latents import Latents, decode_latents, expect_hyper
 from cotam_cli.entropy.maps import decode_map
@@ -22,12 +23,13 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class DecodedLatents:
-    """The exact half of decoding: what every machine agrees on."""
+    """The exact half of decoding: what every machine agrees on. A whole screen layer has no latents beside it."""
 
     header: Header
     model: Model
     plane: Plane
     latents: Latents
+    screen: Screen | None = None
 
 
 @dataclass(frozen=True)
@@ -91,18 +93,28 @@ def check_target(target: str) -> None:
 
 def _latents(header: Header, frame: Frame, crc: int) -> DecodedLatents:
     model = load_model(header.model)
-    expect_hyper(model.entropy, frame.hyper, *header.latent_grid, header.quality)
+    screen = None if frame.screen is None else decode_screen(frame.screen, header.height, header.width)
     plane = quality_plane(header, _levels(header, frame))
+    if frame.hyper is None or frame.latents is None:
+        if screen is None or screen.seen is not None:
+            raise FormatError("the screen layer has holes and no latents for them; the file is damaged")
+        return DecodedLatents(header, model, plane, Latents.none(crc), screen)
+    if screen is not None and screen.seen is None:
+        raise FormatError("a whole screen layer with latents that nobody sees; the file is damaged")
+    expect_hyper(model.entropy, frame.hyper, *header.latent_grid, header.quality)
     latents = decode_latents(model.entropy, frame.hyper, frame.latents, plane, header.quality, crc=crc)
-    return DecodedLatents(header, model, plane, latents)
+    return DecodedLatents(header, model, plane, latents, screen)
 
 
 def synthesise(decoded: DecodedLatents, target: Target) -> Pixels:
-    """Decoded latents to uint8 [h, w, 3] pixels."""
+    """Decoded latents, and the screen layer over what they give, to uint8 [h, w, 3] pixels."""
+    if decoded.screen is not None and decoded.screen.seen is None:
+        return decoded.screen.pixels
     values = undo_gain(decoded.model.gains, decoded.latents.y, decoded.plane)
     session = decoded.model.synthesis(target)
     pixels = run_synthesis(session, values, float_planes(decoded.plane))
-    return pixels[: decoded.header.height, : decoded.header.width]
+    pixels = pixels[: decoded.header.height, : decoded.header.width]
+    return pixels if decoded.screen is None else put_screen(pixels, decoded.screen)
 
 
 def _check_hash(header: Header, crc: int) -> None:

@@ -12,9 +12,10 @@ from cotam_cli.bitstream import Chunk, ChunkType, Container, Frame, FrameInfo, H
 from cotam_cli.codec.alpha import encode_alpha
 from cotam_cli.codec.models import Model, load_model
 from cotam_cli.codec.quality import Plane, apply_gain, float_planes, quality_plane
+from cotam_cli.codec.screen import covers_all
 from cotam_cli.codec.tiling import run_analysis
 from cotam_cli.entropy.coder import Ints
-from cotam_cli.entropy.latents import Features, Trace, encode_latents, hyper_features, hyper_grid
+from cotam_cli.entropy.latents import Features, Latents, Trace, encode_latents, hyper_features, hyper_grid
 from cotam_cli.entropy.maps import encode_map
 from cotam_cli.entropy.tables import MAX_QUALITY, MIN_QUALITY, QUALITY_UNIT
 from cotam_cli.errors import CotamError, FormatError
@@ -36,11 +37,13 @@ class MapSpec:
 
 @dataclass(frozen=True)
 class TimedPixels:
-    """One frame of an animation: uint8 [h, w, 3], its alpha uint8 [h, w] or None, milliseconds shown."""
+    """One frame of an animation: uint8 [h, w, 3], its alpha uint8 [h, w] or None, milliseconds shown, and the payload
+    of its screen layer."""
 
     pixels: Pixels
     alpha: Pixels | None
     duration_ms: int
+    screen: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,15 @@ class Hyper:
 
 @dataclass(frozen=True)
 class Coded:
-    """One frame coded at a quality; `crc` runs from the frames before it."""
+    """One frame coded at a quality; `crc` runs on from the frames before it."""
 
     frame: Frame
-    crc: int
     hyper: Hyper
+    latents: Latents
+
+    @property
+    def crc(self) -> int:
+        return self.latents.crc
 
 
 def encode_pixels(
@@ -76,18 +83,19 @@ def encode_pixels(
     quality: float = 3.0,
     *,
     importance: MapSpec | None = None,
+    screen: bytes | None = None,
     alpha: Pixels | None = None,
     extras: tuple[Chunk, ...] = (),
 ) -> bytes:
     """Code uint8 [h, w, 3] sRGB pixels at a quality of 1..8 (fractions allowed).
 
-    alpha uint8 [h, w] (255 opaque) is coded without loss; extras are chunks of metadata, in the format's order.
+    screen is the payload of the layer that goes over them, and stands in their stead where it is whole; alpha uint8
+    [h, w] (255 opaque) is coded without loss; extras are chunks of metadata, in the format's order.
 
     Raises CotamError for a quality out of range or a picture too large.
     """
-    analysis = analyse(pixels, quality, importance)
-    coded = code(analysis, quality, last=True)
-    return build(analysis, quality, coded, alpha, extras)
+    analysis, coded = _coded(pixels, quality, importance, screen, 0)
+    return build(analysis, quality, coded, screen, alpha, extras)
 
 
 def encode_frames(
@@ -97,18 +105,17 @@ def encode_frames(
     coded: list[Frame] = []
     crc, header = 0, None
     for timed in frames:
-        analysis = analyse(timed.pixels, quality, None)
+        analysis, result = _coded(timed.pixels, quality, None, timed.screen, crc)
         now = make_header(analysis, quality)
         if header is not None and (now.width, now.height) != (header.width, header.height):
             raise CotamError("the frames of an animation differ in size; scale them to one size first")
-        header = now
-        result = code(analysis, quality, crc=crc, last=True)
-        crc = result.crc
+        header, crc = now, result.crc
         alpha = timed.alpha if timed.alpha is not None and timed.alpha.min() < 255 else None
         coded.append(
             replace(
                 result.frame,
                 info=FrameInfo(timed.duration_ms),
+                screen=timed.screen,
                 alpha=None if alpha is None else encode_alpha(alpha),
             )
         )
@@ -119,6 +126,19 @@ def encode_frames(
     )
     chunks = (*extras, *(chunk for frame in coded for chunk in _chunks(frame)))
     return pack(Container(header, chunks))
+
+
+def _coded(
+    pixels: Pixels, quality: float, importance: MapSpec | None, screen: bytes | None, crc: int
+) -> tuple[Analysis, Coded]:
+    if screen is not None and covers_all(screen):
+        height, width = pixels.shape[:2]
+        blank = Analysis(load_model(), height, width, None, np.empty(0, np.float32))
+        none = Latents.none(crc)
+        hyper = Hyper(none.z, none.z.astype(np.int16))
+        return blank, Coded(Frame(None, None, None, None, screen, None), hyper, none)
+    analysis = analyse(pixels, quality, importance)
+    return analysis, code(analysis, quality, crc=crc, last=True)
 
 
 def analyse(pixels: Pixels, quality: float, importance: MapSpec | None) -> Analysis:
@@ -162,19 +182,20 @@ def code(
     )
     spec = analysis.importance if header.levels else None
     coded_map = None if spec is None else encode_map(spec.levels, spec.count)
-    return Coded(Frame(None, coded_map, z_payload, y_payload, None), latents.crc, hyper)
+    return Coded(Frame(None, coded_map, z_payload, y_payload, None, None), hyper, latents)
 
 
 def build(
     analysis: Analysis,
     quality: float,
     coded: Coded,
+    screen: bytes | None = None,
     alpha: Pixels | None = None,
     extras: tuple[Chunk, ...] = (),
 ) -> bytes:
     """The file of a still picture."""
     header = replace(make_header(analysis, quality), latent_hash=coded.crc, alpha=alpha is not None)
-    frame = coded.frame if alpha is None else replace(coded.frame, alpha=encode_alpha(alpha))
+    frame = replace(coded.frame, screen=screen, alpha=None if alpha is None else encode_alpha(alpha))
     return pack(Container(header, (*extras, *_chunks(frame))))
 
 
@@ -222,6 +243,7 @@ def _chunks(frame: Frame) -> list[Chunk]:
         (ChunkType.MAP, frame.map),
         (ChunkType.HYPER, frame.hyper),
         (ChunkType.LATENTS, frame.latents),
+        (ChunkType.SCREEN, frame.screen),
         (ChunkType.ALPHA, frame.alpha),
     )
     return [Chunk(kind, payload) for kind, payload in parts if payload is not None]

@@ -19,6 +19,7 @@ from cotam_cli.bitstream import Chunk
 from cotam_cli.codec.encoder import MapSpec, analyse, build, code, encode_pixels, make_header
 from cotam_cli.codec.models import Model
 from cotam_cli.codec.quality import Plane, apply_gain, quality_plane
+from cotam_cli.codec.screen import covers_all
 from cotam_cli.entropy.latents import Trace
 from cotam_cli.entropy.maps import encode_map
 from cotam_cli.entropy.tables import MAX_QUALITY, MIN_QUALITY, QUALITY_UNIT, SCALES, t_of_quality
@@ -38,6 +39,7 @@ def encode_guided(
     quality: float,
     importance: MapSpec,
     *,
+    screen: bytes | None = None,
     alpha: Pixels | None = None,
     extras: tuple[Chunk, ...] = (),
 ) -> bytes:
@@ -46,16 +48,18 @@ def encode_guided(
     At the ends of the range of quality there is no room to take from, or to give to: the strength is then halved until
     the size fits, down to a file without a map. alpha, extras and errors as for `encode_pixels`.
     """
+    if screen is not None and covers_all(screen):
+        return encode_pixels(pixels, quality, screen=screen, alpha=alpha, extras=extras)
     strength = importance.strength
     exact = strength > MILD or pixels.shape[0] * pixels.shape[1] < SMALL
-    wanted = len(encode_pixels(pixels, quality, alpha=alpha, extras=extras)) if exact else None
+    wanted = len(encode_pixels(pixels, quality, screen=screen, alpha=alpha, extras=extras)) if exact else None
     while strength >= 1 / 32 and importance.levels.min() != importance.levels.max():
         spec = replace(importance, strength=strength)
-        coded = _match(pixels, quality, spec, wanted, alpha, extras)
+        coded = _match(pixels, quality, spec, wanted, screen, alpha, extras)
         if coded is not None:
             return coded
         strength /= 2
-    return encode_pixels(pixels, quality, alpha=alpha, extras=extras)
+    return encode_pixels(pixels, quality, screen=screen, alpha=alpha, extras=extras)
 
 
 def _match(
@@ -63,6 +67,7 @@ def _match(
     quality: float,
     spec: MapSpec,
     wanted: int | None,
+    screen: bytes | None,
     alpha: Pixels | None,
     extras: tuple[Chunk, ...],
 ) -> bytes | None:
@@ -87,12 +92,12 @@ def _match(
             return None
         trace = Trace.empty(analysis.y.shape)
         coded = code(analysis, base / QUALITY_UNIT, trace=trace)
-        data = build(analysis, base / QUALITY_UNIT, coded, alpha, extras)
+        data = build(analysis, base / QUALITY_UNIT, coded, screen, alpha, extras)
         plane = plane_at(base)
         bits = _table_bits(model, trace.sums, plane)
         target = bits(uniform) - map_bits
         if wanted is not None:
-            latents = len(coded.frame.latents)
+            latents = len(coded.frame.latents or b"")
             target = bits(plane) * max(latents + wanted - len(data), 1) / max(latents, 1)
         if abs(bits(plane) / target - 1) < CLOSE or turn == 2:
             return data

@@ -189,11 +189,18 @@ class TokenAdapter:
         )
 
     def run(self, decoded: DecodedLatents) -> Tokens:
-        """Decoded latents to tokens. Raises as `check`."""
+        """Decoded latents to tokens: of a file with a screen layer, whose latents tell only a part, the prior alone.
+
+        Raises as `check`.
+        """
         self.check(decoded.model)
         prior = synthesise(decoded, "human")
         pixels, view = prepare(prior, self.preprocessing, self.patch)
-        latents = undo_gain(decoded.model.gains, decoded.latents.y, decoded.plane)
+        if decoded.screen is None:
+            latents = undo_gain(decoded.model.gains, decoded.latents.y, decoded.plane)
+        else:
+            channels = decoded.model.gains.regain.shape[1]
+            latents = np.zeros((*decoded.plane.shape, channels), np.float32)
         planes = float_planes(decoded.plane)[0]
         rows, columns = latents.shape[:2]
         factor = 1
@@ -209,7 +216,7 @@ class TokenAdapter:
             "across": axis_weights(latents.shape[1], pitch, view.left, view.width, view.columns),
         }
         found, own = self.session.run(["tokens", "prior"], given)
-        return Tokens(found, own, view.rows, view.columns)
+        return Tokens(found if decoded.screen is None else own, own, view.rows, view.columns)
 
     def metadata(self, tokens: Tokens) -> dict[str, str]:
         """What a file of tokens says of itself."""

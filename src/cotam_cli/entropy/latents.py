@@ -39,6 +39,11 @@ class Latents:
     y: Ints
     crc: int
 
+    @classmethod
+    def none(cls, crc: int) -> Latents:
+        """Of a frame that has none; the CRC of those before it."""
+        return cls(np.zeros((0, 0, 0), np.int32), np.zeros((0, 0, 0), np.int32), crc)
+
 
 def hyper_grid(rows: int, columns: int) -> tuple[int, int]:
     """Rows and columns of hyper latents for a grid of latents."""

@@ -136,7 +136,7 @@ def _loss_table(losses: Mapping[float, RateLoss]) -> str:
     lines = ["quality  payload over the tables' entropy  over the float networks' bits  latents not coded"]
     for quality, loss in losses.items():
         networks = "-" if loss.integer_percent is None else f"{loss.integer_percent:+.2f} %"
-        skipped = 100 * loss.skipped / (loss.skipped + loss.coded)
+        skipped = 100 * loss.skipped / max(loss.skipped + loss.coded, 1)
         lines.append(f"{quality:7g}  {loss.coder_percent:+29.2f} %  {networks:>29}  {skipped:15.1f} %")
     return "\n".join(lines)
 

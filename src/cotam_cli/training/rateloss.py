@@ -51,12 +51,12 @@ class RateLoss:
     @property
     def coder_percent(self) -> float:
         """What the range coder adds to the tables' entropy, in per cent."""
-        return 100 * (self.payload / self.tables - 1)
+        return 100 * (self.payload / self.tables - 1) if self.tables else 0.0
 
     @property
     def integer_percent(self) -> float | None:
         """What the whole integer path adds to the float networks' estimate, in per cent."""
-        return None if self.networks is None else 100 * (self.payload / self.networks - 1)
+        return 100 * (self.payload / self.networks - 1) if self.networks else None
 
 
 def total(parts: Sequence[RateLoss]) -> RateLoss:
@@ -77,6 +77,8 @@ def rate_loss(data: bytes, codec: Codec | None = None) -> RateLoss:
     Raises CotamError as decoding does.
     """
     decoded = decode_to_latents(data)
+    if not decoded.latents.y.size:  # all screen
+        return RateLoss(0, 0.0, None if codec is None else 0.0, 0, 0)
     groups = integer_predictions(decoded)
     latents = (ChunkType.HYPER, ChunkType.LATENTS)
     payload = sum(8 * len(chunk.payload) for chunk in parse(data).chunks if chunk.type in latents)

@@ -1,0 +1,137 @@
+"""A drawn picture in few colours: the palette that costs least, and what it costs in each cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cotam_cli.codec.screen import Mask, Pixels, Screen, lossless_size
+
+CELL = 32  # pixels a side
+COLOURS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256)
+MANY = 4096  # distinct colours among which clusters are looked for; rarer ones take the nearest
+ROUNDS = 8
+RATE = 0.1  # of a colour's own entropy: what one pixel of it costs, in the context of its neighbours
+
+Cells = NDArray[np.bool_]
+Costs = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """uint8 [h, w, 3] pixels in few colours, and what each cell costs: bits, and squared error in bits."""
+
+    pixels: Pixels
+    costs: Costs  # [rows, columns], 0 outside the cells that were drawn
+
+    @property
+    def cost(self) -> float:
+        return float(self.costs.sum())
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The colours of some cells of a picture, most frequent first, and where they are."""
+
+    source: Pixels
+    cells: Cells
+    colours: Pixels  # [n, 3]
+    counts: NDArray[np.int64]  # [n]
+    index: NDArray[np.int64]  # [h, w] of colours
+
+    @classmethod
+    def of(cls, pixels: Pixels, cells: Cells) -> Drawing:
+        inside = spread(cells, *pixels.shape[:2])
+        packed = pixels[inside].astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+        found, where, counts = np.unique(packed, return_inverse=True, return_counts=True)
+        order = counts.argsort()[::-1]
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        index = np.zeros(inside.shape, np.int64)
+        index[inside] = rank[where.ravel()]
+        colours = (found[order, None] >> np.array([16, 8, 0], np.uint32) & 255).astype(np.uint8)
+        return cls(pixels, cells, colours, counts[order], index)
+
+    def best(self, start: int, weight: float) -> Drawn:
+        """With the number of colours that costs least at a lambda `weight`: from the `start`th of COLOURS, down and up
+        while that falls."""
+        best = self.draw(COLOURS[start], weight)
+        for step in (-1, 1):
+            place = start + step
+            while 0 <= place < len(COLOURS):
+                following = self.draw(COLOURS[place], weight)
+                if following.cost >= best.cost:
+                    break
+                best, place = following, place + step
+        return best
+
+    def draw(self, count: int, weight: float) -> Drawn:
+        """The cells in a number of colours."""
+        palette, nearest = cluster(self.colours, self.counts, count, weight)
+        which = nearest[self.index]
+        pixels = palette[which]
+        change = np.zeros(which.shape, np.uint8)
+        change[:, 1:] += which[:, 1:] != which[:, :-1]
+        change[1:] += which[1:] != which[:-1]
+        activity = np.where(self.cells, sums(change) + 0.5, 0)
+        bits = 8 * lossless_size(Screen(pixels, spread(self.cells, *which.shape)))
+        costs = activity * (bits / activity.sum()) + weight / 3 * squared_errors(self.source, pixels)
+        return Drawn(pixels, np.where(self.cells, costs, 0))
+
+
+def cluster(
+    colours: Pixels, counts: NDArray[np.int64], k: int, weight: float
+) -> tuple[Pixels, NDArray[np.int64]]:
+    """k-means over colours [n, 3], most frequent first, weighted by counts: palette uint8 [<= k, 3], nearest [n].
+
+    Rare colours cost more bits and are taken less readily (entropy-constrained vector quantisation; Chou, Lookabaugh,
+    Gray 1989) at a lambda `weight` of squared error, mean of the three components, to bits.
+    """
+    some, weights = colours[:MANY].astype(np.float64), counts[:MANY].astype(np.float64)
+    centres = some[:1]
+    distance = np.square(some - centres[0]).sum(1)
+    while len(centres) < min(k, len(some)):  # each new centre where most error is
+        centres = np.vstack([centres, some[(distance * weights).argmax()]])
+        distance = np.minimum(distance, np.square(some - centres[-1]).sum(1))
+    rate = np.zeros(len(centres))
+    for _ in range(ROUNDS):
+        nearest = _nearest(some, centres, rate)
+        mass = np.bincount(nearest, weights, len(centres))
+        moved = np.stack([np.bincount(nearest, weights * c, len(centres)) for c in some.T], 1)
+        centres = np.where(mass[:, None] > 0, moved / np.maximum(mass, 1)[:, None], centres)
+        rate = -RATE * 3 / weight * np.log2(np.maximum(mass, 1) / mass.sum())
+    palette = np.rint(centres)
+    every = np.concatenate(
+        [_nearest(part, palette, rate) for part in np.array_split(colours, _parts(colours))]
+    )
+    return palette.astype(np.uint8), every
+
+
+def _parts(colours: Pixels) -> int:
+    """Pieces that bound the memory of distances to 256 colours."""
+    return -(-len(colours) // 65536)
+
+
+def _nearest(colours: NDArray[np.generic], centres: Costs, rate: Costs) -> NDArray[np.int64]:
+    return np.asarray(
+        (np.square(centres).sum(1) + rate - 2 * colours.astype(np.float64) @ centres.T).argmin(1)
+    )
+
+
+def spread(cells: Cells, height: int, width: int) -> Mask:
+    """Cells to pixels, bool [height, width]."""
+    return cells.repeat(CELL, 0)[:height].repeat(CELL, 1)[:, :width]
+
+
+def squared_errors(pixels: Pixels, other: Pixels) -> Costs:
+    """Squared error of each cell, summed over pixels and components."""
+    return sums(np.square(pixels.astype(np.int32) - other).sum(-1))
+
+
+def sums(values: NDArray[np.generic]) -> Costs:
+    """Sums over the cells of [h, w] values, those at the edge as if filled up with zeros."""
+    wide = np.pad(values, [(0, -side % CELL) for side in values.shape])
+    rows, columns = wide.shape[0] // CELL, wide.shape[1] // CELL
+    return np.asarray(wide.reshape(rows, CELL, columns, CELL).sum((1, 3), dtype=np.float64))

@@ -1,0 +1,121 @@
+"""What of a picture goes into the screen layer: whatever costs less there.
+
+Cost is the training's own, bits + lambda x squared error: of the networks' version on one hand, of few colours without
+loss on the other. Photographs are told apart first, in a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from cotam_cli.codec.decoder import DecodedLatents, synthesise
+from cotam_cli.codec.encoder import TimedPixels, analyse, code, make_header
+from cotam_cli.codec.models import load_model
+from cotam_cli.codec.palette import CELL, COLOURS, Costs, Drawing, spread, squared_errors, sums
+from cotam_cli.codec.quality import quality_plane
+from cotam_cli.codec.screen import Mask, Pixels, Screen, encode_screen, fits
+from cotam_cli.codec.steering import expected_costs
+from cotam_cli.entropy.latents import Trace
+
+DRAWN, FLAT = (
+    0.8,
+    0.25,
+)  # share of pixels equal to the one at their left, in plainly drawn cells, and in possible ones
+FEWEST = 0.25  # share of the cells that must be plainly drawn: 0.7 to 1 on screens and charts, 0 on photos and scans
+NEARLY_ALL = 0.95  # share of the possible cells from which on all are tried
+LAMBDAS = (0.00018, 0.036)  # squared error (0..255) to bits a pixel at quality 1 and 8: the training's
+HARDEST, GROWTH = 0.06, 0.44  # the networks' cost of busy pictures, in bits a pixel: 0.06 e^(0.44 quality)
+HOPELESS = 16.0  # times that: such cells are not drawn
+KEEP, SEAM = (
+    1.5,
+    40.0,
+)  # a cell stays in a part layer up to so many times the networks' cost, and so many bits
+BESIDE, SEAMS = 0.02, 1.07  # what latents for a part cost more than their share: bits a pixel, and a factor
+
+
+def split_screen(pixels: Pixels, quality: float) -> tuple[Pixels, bytes | None]:
+    """What the networks shall code of uint8 [h, w, 3] pixels, and the payload of the screen layer beside it.
+
+    The layer is None where none pays. Where it stands for a part of the picture, the rest goes on smoothly there, which
+    costs next to nothing.
+    """
+    screen = plan_screen(pixels, quality)
+    if screen is None:
+        return pixels, None
+    return (pixels if screen.seen is None else _without(pixels, screen.seen)), encode_screen(screen)
+
+
+def split_frame(frame: TimedPixels, quality: float) -> TimedPixels:
+    """`split_screen` of a frame."""
+    rest, screen = split_screen(frame.pixels, quality)
+    return replace(frame, pixels=rest, screen=screen)
+
+
+def may_pay(pixels: Pixels) -> bool:
+    """True for uint8 [h, w, 3] pixels of a size and look for which a layer is thought of."""
+    return fits(*pixels.shape[:2]) and bool((_flatness(pixels) >= DRAWN).mean() >= FEWEST)
+
+
+def plan_screen(pixels: Pixels, quality: float) -> Screen | None:
+    """The best layer for uint8 [h, w, 3] pixels at a quality, None where none pays."""
+    if not may_pay(pixels):
+        return None
+    cells = _flatness(pixels) >= FLAT
+    cells |= cells.mean() >= NEARLY_ALL
+    start = min(round(2 * quality) - 1, len(COLOURS) - 1)
+    weight, hopeless = lambda_of(quality), HOPELESS * CELL**2 * HARDEST * math.exp(GROWTH * quality)
+    drawn = Drawing.of(pixels, cells).best(start, weight)
+    if (drawn.costs > hopeless).any():  # once more without these: their colours weighed on the palette
+        cells &= drawn.costs <= hopeless
+        if not cells.any():
+            return None
+        drawn = Drawing.of(pixels, cells).best(start, weight)
+    plain = network_costs(pixels, quality)
+    kept = cells & (drawn.costs < KEEP * plain + SEAM)
+    part = SEAMS * (np.where(kept, drawn.costs, plain).sum() + BESIDE * pixels.shape[0] * pixels.shape[1])
+    whole = drawn.cost if cells.all() else math.inf
+    if min(part, whole) > plain.sum() or not kept.any():
+        return None
+    return Screen(drawn.pixels, None if whole <= part else spread(kept, *pixels.shape[:2]))
+
+
+def lambda_of(quality: float) -> float:
+    """Bits a pixel that one unit of squared error is worth."""
+    low, high = map(math.log, LAMBDAS)
+    return math.exp(low + (high - low) * (quality - 1) / 7)
+
+
+def network_costs(pixels: Pixels, quality: float) -> Costs:
+    """What each cell costs as the networks have it, float [rows, columns]."""
+    analysis = analyse(pixels, quality, None)
+    trace = Trace.empty(analysis.y.shape)
+    coded = code(analysis, quality, trace=trace, last=True)
+    header = make_header(analysis, quality)
+    decoded = DecodedLatents(header, load_model(), quality_plane(header, None), coded.latents)
+    bits = expected_costs(analysis.model, trace.sums).sum(-1)
+    bits *= 8 * sum(len(payload or b"") for payload in (coded.frame.hyper, coded.frame.latents)) / bits.sum()
+    step = CELL // 16
+    padded = np.pad(bits, [(0, -side % step) for side in bits.shape])
+    boxes = padded.reshape(padded.shape[0] // step, step, -1, step).sum((1, 3))
+    return np.asarray(boxes + lambda_of(quality) / 3 * squared_errors(pixels, synthesise(decoded, "human")))
+
+
+def _flatness(pixels: Pixels) -> Costs:
+    """The share of each cell's pixels that equal their left neighbour, float [rows, columns]."""
+    height, width = pixels.shape[:2]
+    equal = np.zeros((height, width), bool)
+    equal[:, 1:] = (pixels[:, 1:] == pixels[:, :-1]).all(-1)
+    return sums(equal) / sums(np.ones((height, width), bool))
+
+
+def _without(pixels: Pixels, seen: Mask) -> Pixels:
+    """The picture with something smooth where the layer is seen."""
+    from PIL import Image
+
+    from cotam_cli.images.transparency import fill_hidden
+
+    left = Image.fromarray(np.where(seen, 0, 255).astype(np.uint8))
+    return np.asarray(fill_hidden(Image.fromarray(pixels), left))
