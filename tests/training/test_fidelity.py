@@ -11,13 +11,14 @@ pytest.importorskip("onnx", reason="the export needs ONNX")
 
 import torch
 
-from cotam_cli import CotamError, api
+from cotam_cli import CotamError
 from cotam_cli.codec import tiling
 from cotam_cli.codec.decoder import decode_pixels, decode_to_latents
+from cotam_cli.codec.encoder import encode_pixels
 from cotam_cli.codec.quality import float_planes, undo_gain
 from cotam_cli.guidance.torch_vit import Tower
 from cotam_cli.training import adapter_loop, fidelity
-from cotam_cli.training.adapter_loop import AdapterRun, merge, train_fidelity
+from cotam_cli.training.adapter_loop import AdapterRun, carry_over, merge, train_fidelity
 from cotam_cli.training.data import Pack
 from cotam_cli.training.export import export, load_adapter, load_codec
 from cotam_cli.training.fidelity import VitTeacher, distances, fidelity_loss, level_weights, view
@@ -126,6 +127,30 @@ def test_a_run_belongs_to_one_codec(state, options, known_teacher, tmp_path):
         merge(other, tmp_path / "run", tmp_path / "merged")
 
 
+def test_merging_adds_what_the_carried_adapter_had_seen(state, options, known_teacher, tmp_path):
+    learn(options, state, steps=2)
+    merge(state, tmp_path / "run", tmp_path / "once")
+    carried = torch.load(tmp_path / "once" / "state.pt", weights_only=True)
+    learn({**options, "out": str(tmp_path / "more")}, carried, steps=3)
+    merge(carried, tmp_path / "more", tmp_path / "twice")
+    twice = torch.load(tmp_path / "twice" / "state.pt", weights_only=True)
+    assert (twice["adapter"]["training"]["step"], twice["adapter"]["training"]["crops"]) == (5, 10)
+
+
+def test_a_newer_codec_takes_the_adapter_along(state, options, known_teacher, tmp_path):
+    learn(options, state, steps=4, shallow=1.0)
+    merge(state, tmp_path / "run", tmp_path / "merged")
+    old = torch.load(tmp_path / "merged" / "state.pt", weights_only=True)
+    new = {**state, "average": {name: values * 1.5 for name, values in state["average"].items()}}
+    carry_over(old, new, tmp_path / "carried")
+    carried = torch.load(tmp_path / "carried" / "state.pt", weights_only=True)["adapter"]["weights"]
+    for name, weights in carried.items():
+        beyond = old["adapter"]["weights"][name] - state["average"][f"synthesis.{name}"]
+        assert torch.allclose(weights, 1.5 * state["average"][f"synthesis.{name}"] + beyond, atol=1e-6), name
+    with pytest.raises(CotamError, match="carries no adapter"):
+        carry_over(state, new, tmp_path / "none")
+
+
 def test_what_is_exported_decodes_as_it_was_trained(
     state, options, known_teacher, tmp_path, pack_folder, use_models, monkeypatch
 ):
@@ -138,7 +163,7 @@ def test_what_is_exported_decodes_as_it_was_trained(
     assert manifest["adapter"]["teachers"] == ["teacher"] and manifest["adapter"]["crops"] == 24
     use_models(tmp_path / "models", tmp_path / "models.json")
 
-    data = api.encode(draw(11, (150, 110)), quality=2, guide="none")
+    data = encode_pixels(np.asarray(draw(11, (150, 110))), 2.0)
     human, machine = (decode_pixels(data, target=target).astype(int) for target in ("human", "mllm"))
     assert np.abs(human - machine).max() > 1
     decoded = decode_to_latents(data)

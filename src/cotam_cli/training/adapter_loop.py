@@ -37,6 +37,7 @@ from cotam_cli.training.optimisers import make_optimisers
 from cotam_cli.training.planes import quality_planes
 
 STATE_VERSION = 3
+FOUND, PRIOR = " found", " prior"
 PRIOR_EVERY = 5  # steps between looks at the prior, which cost as much as half a step
 
 
@@ -193,26 +194,59 @@ def merge(base: dict[str, Any], run: Path, out: Path) -> None:
     state = torch.load(path, weights_only=True)
     if state["base_step"] != base["step"]:
         raise CotamError(f"{run} belongs to step {state['base_step']} of the codec, not {base['step']}")
+    before = base["adapter"]["training"] if "adapter" in base else {"step": 0, "crops": 0, "core_hours": 0.0}
     training = {
-        "step": state["step"],
-        "crops": state["crops"],
-        "core_hours": round(state["core_seconds"] / 3600, 2),
+        "step": before["step"] + state["step"],
+        "crops": before["crops"] + state["crops"],
+        "core_hours": round(before["core_hours"] + state["core_seconds"] / 3600, 2),
         "teachers": [Path(teacher).name for teacher in state["teachers"]],
     }
     adapter = {"weights": state["average"], "training": training}
+    _write(base | {"adapter": adapter}, out)
+
+
+def carry_over(old: dict[str, Any], new: dict[str, Any], out: Path) -> None:
+    """Write a codec's state with an older one's adapter as out/state.pt: what it had learnt beyond the synthesis is
+    added to the new synthesis. A start, to be trained on.
+
+    Raises CotamError when the older state carries no adapter, or the networks differ in size.
+    """
+    if "adapter" not in old or old["network"] != new["network"]:
+        raise CotamError("the older state carries no adapter, or its network has other sizes; train one anew")
+    learnt, part = old["adapter"]["weights"], "synthesis."
+    weights = {
+        name: new["average"][part + name] + learnt[name] - old["average"][part + name] for name in learnt
+    }
+    _write(new | {"adapter": {"weights": weights, "training": old["adapter"]["training"]}}, out)
+
+
+def _write(state: dict[str, Any], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    torch.save(base | {"adapter": adapter}, out / "state.pt")
+    torch.save(state, out / "state.pt")
 
 
 def _shares(
     number: int, found: list[tuple[str, Tensor]], prior: list[tuple[str, Tensor]]
 ) -> dict[str, float]:
-    """For the log: what is left of the prior's error in each answer of a teacher, 1 where nothing changed."""
-    pairs = zip(found, prior, strict=True)
+    """For the log: the error of each answer of a teacher, with the adapter and of the prior."""
+    pairs = [(FOUND, found), (PRIOR, prior)]
     return {
-        f"{number}{level}{k}": (after / (before + 1e-6)).sqrt().mean().item()
-        for k, ((level, after), (_, before)) in enumerate(pairs)
+        f"{number}{level}{k}{which}": error.sqrt().mean().item()
+        for which, answers in pairs
+        for k, (level, error) in enumerate(answers)
     }
+
+
+def _line(work: Fidelity, means: dict[str, float]) -> str:
+    """A line of the log: errors as what is left of the prior's, 1 where nothing changed."""
+    shares = {
+        key.removesuffix(FOUND): value / (means[key.removesuffix(FOUND) + PRIOR] + 1e-6)
+        for key, value in means.items()
+        if key.endswith(FOUND)
+    }
+    others = {key: value for key, value in means.items() if not key.endswith((FOUND, PRIOR))}
+    counters = {"step": work.step, "core_h": round(work.core_seconds / 3600, 3)}
+    return json.dumps(counters | {key: round(value, 4) for key, value in (others | shares).items()})
 
 
 def train_fidelity(
@@ -245,8 +279,7 @@ def train_fidelity(
         work.core_seconds += time.process_time() - cpu
         cpu = time.process_time()
         if work.step % run.log_every == 0:
-            means = {key: round(value / counts[key], 4) for key, value in sums.items()}
-            say(json.dumps({"step": work.step, "core_h": round(work.core_seconds / 3600, 3)} | means))
+            say(_line(work, {key: value / counts[key] for key, value in sums.items()}))
             sums, counts = {}, {}
         if time.monotonic() - saved > run.save_seconds:
             work.save()

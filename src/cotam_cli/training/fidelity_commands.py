@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from cotam_cli.cli.common import one_line_errors
-from cotam_cli.training.adapter_loop import AdapterRun, merge, train_fidelity
+from cotam_cli.training.adapter_loop import AdapterRun, carry_over, merge, train_fidelity
 from cotam_cli.training.options import F, options_of
 from cotam_cli.training.states import unpack_state
 
@@ -54,4 +54,15 @@ def train(source: Path, teachers: tuple[str, ...], **options: Any) -> None:
 def merge_into(source: Path, run: Path, out: Path) -> None:
     """Write the codec's state with the adapter of RUN as OUT/state.pt, for `export` and `state`."""
     merge(unpack_state(source), run, out)
+    click.echo(out / "state.pt")
+
+
+@fidelity.command("carry")
+@click.option("--state", "source", required=True, type=EXISTING, help="The newer codec's training state.")
+@click.argument("old", type=EXISTING)
+@click.argument("out", type=ANY)
+@one_line_errors
+def carry(source: Path, old: Path, out: Path) -> None:
+    """Write the codec's state with the adapter of OLD, an older codec's state, as OUT/state.pt, to train it on."""
+    carry_over(unpack_state(old), unpack_state(source), out)
     click.echo(out / "state.pt")
