@@ -31,10 +31,12 @@ import cotam_cli
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "examples" / "kodim23.png"  # 768x512
+SCREEN = ROOT / "benchmarks" / "pictures" / "screen_invoice.webp"  # 1152x960
 TARGETS = ROOT / "benchmarks" / "targets.json"
 RESULT = ROOT / "benchmarks" / "speed.json"
 LARGE = (6000, 4000)  # 24 MP
 QUALITY = "3"
+SCREEN_QUALITY = 4.0
 
 Figures = dict[str, Any]
 
@@ -97,9 +99,13 @@ def measure_warm(runs: int) -> tuple[dict[str, Figures], list[str]]:
     pixels = np.asarray(Image.open(PHOTO).convert("RGB"))
     picture = Image.fromarray(pixels)
     data = cotam_cli.encode(pixels, quality=float(QUALITY))
+    screen = np.asarray(Image.open(SCREEN).convert("RGB"))
+    drawn = cotam_cli.encode(screen, quality=SCREEN_QUALITY)  # all of it in the screen layer
     tasks: dict[str, Callable[[], object]] = {
         "cotam encode": lambda: cotam_cli.encode(pixels, quality=float(QUALITY)),
         "cotam decode": lambda: cotam_cli.decode(data),
+        "cotam encode, a screen": lambda: cotam_cli.encode(screen, quality=SCREEN_QUALITY),
+        "cotam decode, a screen": lambda: cotam_cli.decode(drawn),
     }
     missing = []
     if features.check("avif"):

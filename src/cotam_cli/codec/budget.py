@@ -33,7 +33,7 @@ from cotam_cli.codec.encoder import (
 )
 from cotam_cli.codec.palette import squared_errors
 from cotam_cli.codec.quality import Plane, gain_curve, quality_plane
-from cotam_cli.codec.screening import may_pay, split_frame, split_screen
+from cotam_cli.codec.screening import LEGIBLE, may_pay, split_frame, split_screen
 from cotam_cli.entropy.estimate import cost_table, estimate_bits
 from cotam_cli.entropy.latents import Trace
 from cotam_cli.entropy.tables import MAX_QUALITY, MIN_QUALITY, QUALITY_UNIT, t_of_quality
@@ -85,10 +85,8 @@ def encode_to_size(
     layered = _encode_layered(pixels, max_bytes, parse(data).header.quality, importance, alpha, extras)
     if layered is None:
         return data
-    return min(
-        (layered, data),
-        key=lambda d: int(squared_errors(pixels, decode_pixels(d, target="human")).sum()),
-    )
+    error, plain = (squared_errors(pixels, decode_pixels(d, target="human")).sum() for d in (layered, data))
+    return layered if error <= LEGIBLE * plain else data
 
 
 def _encode_layered(

@@ -33,6 +33,7 @@ KEEP, SEAM = (
     1.5,
     40.0,
 )  # a cell stays in a part layer up to so many times the networks' cost, and so many bits
+LEGIBLE = 1.25  # times: what the networks lose of type costs a reader more than its squared error says
 BESIDE, SEAMS = 0.02, 1.07  # what latents for a part cost more than their share: bits a pixel, and a factor
 
 
@@ -73,7 +74,7 @@ def plan_screen(pixels: Pixels, quality: float) -> Screen | None:
         if not cells.any():
             return None
         drawn = Drawing.of(pixels, cells).best(start, weight)
-    plain = network_costs(pixels, quality)
+    plain = LEGIBLE * network_costs(pixels, quality)
     kept = cells & (drawn.costs < KEEP * plain + SEAM)
     part = SEAMS * (np.where(kept, drawn.costs, plain).sum() + BESIDE * pixels.shape[0] * pixels.shape[1])
     whole = drawn.cost if cells.all() else math.inf
