@@ -14,7 +14,7 @@ from cotam_cli.bitstream import Chunk, ChunkType, pack, parse
 from cotam_cli.codec.decoder import decode_pixels
 from cotam_cli.codec.encoder import encode_pixels
 from cotam_cli.codec.screen import Screen, covers_all, decode_screen, encode_screen, put_screen
-from cotam_cli.errors import FormatError
+from cotam_cli.errors import CotamError, FormatError
 
 SIZES = hnp.array_shapes(min_dims=2, max_dims=2, max_side=30)
 RNG = np.random.default_rng(0)
@@ -97,6 +97,13 @@ def test_half_transparent_pixels_are_refused() -> None:
     payload = zlib.crc32(stored.tobytes()).to_bytes(4, "little") + _vp8l(stored, 50)
     with pytest.raises(FormatError, match="neither opaque nor clear"):
         decode_screen(payload, 20, 33)
+
+
+def test_without_webp_in_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("PIL.features.check", lambda _name: False)
+    assert "latents" in cotam_cli.info(cotam_cli.encode(np.full((64, 64, 3), 255, np.uint8))).chunks
+    with pytest.raises(CotamError, match="without WebP"):
+        decode_screen(WHOLE, 20, 33)
 
 
 def test_a_claim_of_size_takes_no_memory() -> None:

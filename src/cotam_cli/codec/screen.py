@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, features
 
-from cotam_cli.errors import FormatError
+from cotam_cli.errors import CotamError, FormatError
 
 MAX_SIDE = 16383  # a VP8L bitstream has 14 bits for each side
 MAX_PIXELS = 2**25  # what a screen of 7680x4320 has
@@ -45,6 +45,11 @@ def fits(height: int, width: int) -> bool:
     return max(height, width) <= MAX_SIDE and height * width <= MAX_PIXELS
 
 
+def can_write() -> bool:
+    """True where Pillow was built with WebP, as its wheels are."""
+    return bool(features.check("webp"))
+
+
 def covers_all(payload: bytes) -> bool:
     """True where a SCREEN payload has no transparency, so that no latents stand beside it."""
     return not _head(payload) & _ALPHA_BIT
@@ -65,7 +70,8 @@ def encode_screen(screen: Screen) -> bytes:
 def decode_screen(payload: bytes, height: int, width: int) -> Screen:
     """The inverse of `encode_screen`, for a picture of this size. Takes no memory before the sizes agree.
 
-    Raises FormatError on payloads that no encoder wrote, or for a size that has no layer.
+    Raises FormatError on payloads that no encoder wrote, or for a size that has no layer; CotamError where Pillow
+    lacks WebP.
     """
     if not fits(height, width):
         raise FormatError(
@@ -75,6 +81,10 @@ def decode_screen(payload: bytes, height: int, width: int) -> Screen:
         raise FormatError("the screen chunk is too short for the picture's size; the file is damaged")
     if _head(payload) & ~_ALPHA_BIT != (width - 1) | (height - 1) << 14:  # and version 0 in the bits above
         raise FormatError("the screen chunk has another size than the picture; the file is damaged")
+    if not can_write():
+        raise CotamError(
+            "the file has a screen layer, and this Pillow was built without WebP; install a wheel"
+        )
     stored = _decode_vp8l(payload[_CRC.size :])
     if zlib.crc32(stored.tobytes()) != _CRC.unpack_from(payload)[0]:
         raise FormatError("the screen chunk's pixels do not match its checksum; fetch the file again")

@@ -16,7 +16,7 @@ from cotam_cli.codec.encoder import TimedPixels, analyse, code, make_header
 from cotam_cli.codec.models import load_model
 from cotam_cli.codec.palette import CELL, COLOURS, Costs, Drawing, spread, squared_errors, sums
 from cotam_cli.codec.quality import quality_plane
-from cotam_cli.codec.screen import Mask, Pixels, Screen, encode_screen, fits
+from cotam_cli.codec.screen import Mask, Pixels, Screen, can_write, encode_screen, fits
 from cotam_cli.codec.steering import expected_costs
 from cotam_cli.entropy.latents import Trace
 
@@ -57,7 +57,9 @@ def split_frame(frame: TimedPixels, quality: float) -> TimedPixels:
 
 def may_pay(pixels: Pixels) -> bool:
     """True for uint8 [h, w, 3] pixels of a size and look for which a layer is thought of."""
-    return fits(*pixels.shape[:2]) and bool((_flatness(pixels) >= DRAWN).mean() >= FEWEST)
+    if not fits(*pixels.shape[:2]) or not can_write():
+        return False
+    return bool((_flatness(pixels) >= DRAWN).mean() >= FEWEST)
 
 
 def plan_screen(pixels: Pixels, quality: float) -> Screen | None:
