@@ -11,6 +11,7 @@ from cotam_cli.codec.screen import Mask, Pixels, Screen, lossless_size
 
 CELL = 32  # pixels a side
 COLOURS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256)
+STRIP = 1 << 20  # pixels
 MANY = 4096  # distinct colours among which clusters are looked for; rarer ones take the nearest
 ROUNDS = 8
 RATE = 0.1  # of a colour's own entropy: what one pixel of it costs, in the context of its neighbours
@@ -39,18 +40,26 @@ class Drawing:
     cells: Cells
     colours: Pixels  # [n, 3]
     counts: NDArray[np.int64]  # [n]
-    index: NDArray[np.int64]  # [h, w] of colours
+    index: NDArray[np.uint32]  # [h, w] of colours, 0 outside the cells
 
     @classmethod
     def of(cls, pixels: Pixels, cells: Cells) -> Drawing:
-        inside = spread(cells, *pixels.shape[:2])
-        packed = pixels[inside].astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-        found, where, counts = np.unique(packed, return_inverse=True, return_counts=True)
+        height, width = pixels.shape[:2]
+        inside = spread(cells, height, width)
+        several = [
+            np.unique(_packed(pixels[part])[inside[part]], return_counts=True) for part in strips(pixels)
+        ]
+        found, where = np.unique(np.concatenate([colours for colours, _ in several]), return_inverse=True)
+        counts = np.bincount(where.ravel(), np.concatenate([counts for _, counts in several])).astype(
+            np.int64
+        )
         order = counts.argsort()[::-1]
-        rank = np.empty_like(order)
+        rank = np.empty(len(order), np.uint32)
         rank[order] = np.arange(len(order))
-        index = np.zeros(inside.shape, np.int64)
-        index[inside] = rank[where.ravel()]
+        index = np.zeros((height, width), np.uint32)
+        for part in strips(pixels):
+            at = rank[np.searchsorted(found, _packed(pixels[part])).clip(max=len(found) - 1)]
+            index[part] = np.where(inside[part], at, 0)
         colours = (found[order, None] >> np.array([16, 8, 0], np.uint32) & 255).astype(np.uint8)
         return cls(pixels, cells, colours, counts[order], index)
 
@@ -70,7 +79,7 @@ class Drawing:
     def draw(self, count: int, weight: float) -> Drawn:
         """The cells in a number of colours."""
         palette, nearest = cluster(self.colours, self.counts, count, weight)
-        which = nearest[self.index]
+        which = nearest.astype(np.uint8)[self.index]
         pixels = palette[which]
         change = np.zeros(which.shape, np.uint8)
         change[:, 1:] += which[:, 1:] != which[:, :-1]
@@ -127,7 +136,23 @@ def spread(cells: Cells, height: int, width: int) -> Mask:
 
 def squared_errors(pixels: Pixels, other: Pixels) -> Costs:
     """Squared error of each cell, summed over pixels and components."""
-    return sums(np.square(pixels.astype(np.int32) - other).sum(-1))
+    return np.concatenate(
+        [sums(np.square(pixels[part].astype(np.int32) - other[part]).sum(-1)) for part in strips(pixels)]
+    )
+
+
+def strips(pixels: Pixels) -> list[slice]:
+    """Whole rows of cells, about a million pixels each: what is computed on the way has four and more bytes a
+    component, too many for a whole large picture."""
+    height, width = pixels.shape[:2]
+    rows = max(1, STRIP // (CELL * width)) * CELL
+    return [slice(top, top + rows) for top in range(0, height, rows)]
+
+
+def _packed(pixels: Pixels) -> NDArray[np.uint32]:
+    """uint8 [h, w, 3] as one number a pixel."""
+    red, green, blue = (pixels[..., k].astype(np.uint32) for k in range(3))
+    return np.asarray(red << 16 | green << 8 | blue, np.uint32)
 
 
 def sums(values: NDArray[np.generic]) -> Costs:
