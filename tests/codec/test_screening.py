@@ -58,6 +58,20 @@ def test_finer_qualities_are_closer_and_larger() -> None:
     assert [len(data) for data in files] == sorted(len(data) for data in files)
 
 
+def test_a_large_page_is_judged_by_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def spy(pixels, quality):
+        seen.append(pixels.shape)
+        return network_costs(pixels, quality)
+
+    monkeypatch.setattr("cotam_cli.codec.screening.network_costs", spy)
+    screen = plan_screen(np.tile(page(), (6, 6, 1)), 6.0)
+    assert screen is not None
+    assert screen.seen is None
+    assert seen == [(1024, 1024, 3)]
+
+
 def test_a_photo_on_a_page_is_left_to_the_networks() -> None:
     pixels = page(512, 768).copy()
     pixels[256:480, 384:736] = PHOTO[100:324, 300:652]
