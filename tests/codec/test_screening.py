@@ -105,7 +105,8 @@ def test_costs_of_a_drawing_are_those_of_its_pixels() -> None:
     drawn = Drawing.of(pixels, cells).draw(8, 0.002)
     assert len(np.unique(drawn.pixels.reshape(-1, 3), axis=0)) <= 8
     change = np.square(drawn.pixels.astype(np.float64) - pixels).sum() / 3
-    assert drawn.cost > 0.002 * change
+    assert drawn.costs.sum() > 0.002 * change
+    assert drawn.perceived > drawn.costs.sum()
 
 
 def test_more_colours_than_there_are_lose_nothing() -> None:

@@ -86,7 +86,7 @@ def plan_screen(pixels: Pixels, quality: float) -> Screen | None:
     plain = LEGIBLE * network_costs(pixels, quality)
     kept = cells & (drawn.costs < KEEP * plain + SEAM)
     part = SEAMS * (np.where(kept, drawn.costs, plain).sum() + BESIDE * pixels.shape[0] * pixels.shape[1])
-    whole = drawn.cost if cells.all() else math.inf
+    whole = drawn.costs.sum() if cells.all() else math.inf
     if min(part, whole) > plain.sum() or not kept.any():
         return None
     return Screen(drawn.pixels, None if whole <= part else spread(kept, *pixels.shape[:2]))
