@@ -93,15 +93,16 @@ def check_target(target: str) -> None:
 
 def _latents(header: Header, frame: Frame, crc: int) -> DecodedLatents:
     model = load_model(header.model)
-    screen = None if frame.screen is None else decode_screen(frame.screen, header.height, header.width)
-    plane = quality_plane(header, _levels(header, frame))
     if frame.hyper is None or frame.latents is None:
-        if screen is None or screen.seen is not None:
+        whole = decode_screen(frame.screen or b"", header.height, header.width)
+        if whole.seen is not None:
             raise FormatError("the screen layer has holes and no latents for them; the file is damaged")
-        return DecodedLatents(header, model, plane, Latents.none(crc), screen)
+        return DecodedLatents(header, model, quality_plane(header, None), Latents.none(crc), whole)
+    expect_hyper(model.entropy, frame.hyper, *header.latent_grid, header.quality)
+    screen = None if frame.screen is None else decode_screen(frame.screen, header.height, header.width)
     if screen is not None and screen.seen is None:
         raise FormatError("a whole screen layer with latents that nobody sees; the file is damaged")
-    expect_hyper(model.entropy, frame.hyper, *header.latent_grid, header.quality)
+    plane = quality_plane(header, _levels(header, frame))
     latents = decode_latents(model.entropy, frame.hyper, frame.latents, plane, header.quality, crc=crc)
     return DecodedLatents(header, model, plane, latents, screen)
 
