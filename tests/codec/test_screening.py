@@ -124,6 +124,12 @@ def test_rare_colours_are_taken_less_readily_where_bits_count_more() -> None:
         assert palette[nearest[0]].tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("quality", [-30.0, 0.5, 8.1, 1e6, float("nan")])
+def test_a_quality_out_of_range(quality: float) -> None:
+    with pytest.raises(cotam_cli.CotamError, match="out of range"):
+        cotam_cli.encode(page(), quality=quality)
+
+
 def test_an_animation_of_pages() -> None:
     frames = [Image.fromarray(page()) for _ in range(2)]
     frames[1].paste((200, 30, 30), (100, 100, 140, 120))

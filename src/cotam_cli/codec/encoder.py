@@ -207,13 +207,18 @@ def pad_to(pixels: Pixels, height: int, width: int) -> Pixels:
     return np.pad(pixels, ((0, height - h), (0, width - w), (0, 0)), mode="edge")
 
 
-def make_header(analysis: Analysis, quality: float) -> Header:
-    """The header of a still picture, its latent hash left at 0. Raises CotamError for a quality out of range."""
+def check_quality(quality: float) -> None:
+    """Raise CotamError for a quality out of range."""
     low, high = MIN_QUALITY / QUALITY_UNIT, MAX_QUALITY / QUALITY_UNIT
     if not low <= quality <= high:
         raise CotamError(
             f"quality {quality:g} is out of range; choose from {low:g} (small) to {high:g} (fine)"
         )
+
+
+def make_header(analysis: Analysis, quality: float) -> Header:
+    """The header of a still picture, its latent hash left at 0. Raises CotamError for a quality out of range."""
+    check_quality(quality)
     header = Header(
         model=analysis.model.record.id,
         width=analysis.width,

@@ -12,33 +12,25 @@ from dataclasses import replace
 import numpy as np
 
 from cotam_cli.codec.decoder import DecodedLatents, synthesise
-from cotam_cli.codec.encoder import TimedPixels, analyse, code, make_header
+from cotam_cli.codec.encoder import TimedPixels, analyse, check_quality, code, make_header
 from cotam_cli.codec.models import load_model
-from cotam_cli.codec.palette import CELL, COLOURS, Costs, Drawing, spread, squared_errors, sums
+from cotam_cli.codec.palette import CELL, COLOURS, Cells, Costs, Drawing, spread, squared_errors, sums
 from cotam_cli.codec.quality import quality_plane
 from cotam_cli.codec.screen import Mask, Pixels, Screen, can_write, encode_screen, fits
 from cotam_cli.codec.steering import expected_costs
 from cotam_cli.entropy.latents import Trace
 
-DRAWN, FLAT = (
-    0.8,
-    0.25,
-)  # share of pixels equal to the one at their left, in plainly drawn cells, and in possible ones
+DRAWN = 0.8  # share of pixels equal to the one at their left, in plainly drawn cells
+FLAT = 0.25  # and in those that may be
 FEWEST = 0.25  # share of the cells that must be plainly drawn: 0.7 to 1 on screens and charts, 0 on photos and scans
 NEARLY_ALL = 0.95  # share of the possible cells from which on all are tried
 LAMBDAS = (0.00018, 0.036)  # squared error (0..255) to bits a pixel at quality 1 and 8: the training's
 HARDEST, GROWTH = 0.06, 0.44  # the networks' cost of busy pictures, in bits a pixel: 0.06 e^(0.44 quality)
 HOPELESS = 16.0  # times that: such cells are not drawn
-KEEP, SEAM = (
-    1.5,
-    40.0,
-)  # a cell stays in a part layer up to so many times the networks' cost, and so many bits
+KEEP, SEAM = 1.5, 40.0  # a cell stays in a part layer up to so many times the networks' cost, and bits
 LEGIBLE = 1.25  # times: what the networks lose of type costs a reader more than its squared error says
-SAMPLE, SAMPLES, CLEARLY = (
-    128,
-    8,
-    0.7,
-)  # 8x8 squares of 128 pixels; and up to 0.7 times the networks' cost of them
+SAMPLE, SAMPLES = 128, 8  # a large picture's sample: 8x8 squares of 128 pixels
+CLEARLY = 0.7  # times the networks' cost of the sample: up to here there is no doubt
 BESIDE, SEAMS = 0.02, 1.07  # what latents for a part cost more than their share: bits a pixel, and a factor
 
 
@@ -62,16 +54,16 @@ def split_frame(frame: TimedPixels, quality: float) -> TimedPixels:
 
 def may_pay(pixels: Pixels) -> bool:
     """True for uint8 [h, w, 3] pixels of a size and look for which a layer is thought of."""
-    if not fits(*pixels.shape[:2]) or not can_write():
-        return False
-    return bool((_flatness(pixels) >= DRAWN).mean() >= FEWEST)
+    return _possible(pixels) is not None
 
 
 def plan_screen(pixels: Pixels, quality: float) -> Screen | None:
-    """The best layer for uint8 [h, w, 3] pixels at a quality, None where none pays."""
-    if not may_pay(pixels):
+    """The best layer for uint8 [h, w, 3] pixels at a quality, None where none pays. Raises CotamError for a quality out
+    of range."""
+    check_quality(quality)
+    cells = _possible(pixels)
+    if cells is None:
         return None
-    cells = _flatness(pixels) >= FLAT
     cells |= cells.mean() >= NEARLY_ALL
     start = min(round(2 * quality) - 1, len(COLOURS) - 1)
     weight, hopeless = lambda_of(quality), HOPELESS * CELL**2 * HARDEST * math.exp(GROWTH * quality)
@@ -95,10 +87,7 @@ def plan_screen(pixels: Pixels, quality: float) -> Screen | None:
 def _clearly_cheaper(pixels: Pixels, costs: Costs, quality: float) -> bool:
     """True where a sample of a large picture leaves no doubt that all of it is drawn, which saves most of the time."""
     side = SAMPLE // CELL
-    rows, columns = (
-        costs.shape[0] // side,
-        costs.shape[1] // side,
-    )  # the last row and column of cells may be cut
+    rows, columns = (count // side for count in costs.shape)
     if rows * columns < 2 * SAMPLES**2:
         return False
     chosen = np.random.default_rng(0).permutation(rows * columns)[: SAMPLES**2]
@@ -130,12 +119,15 @@ def network_costs(pixels: Pixels, quality: float) -> Costs:
     return np.asarray(boxes + lambda_of(quality) / 3 * squared_errors(pixels, synthesise(decoded, "human")))
 
 
-def _flatness(pixels: Pixels) -> Costs:
-    """The share of each cell's pixels that equal their left neighbour, float [rows, columns]."""
+def _possible(pixels: Pixels) -> Cells | None:
+    """Cells that may be drawn, bool [rows, columns]; None for a picture whose size or look has no place for a layer."""
     height, width = pixels.shape[:2]
+    if not fits(height, width) or not can_write():
+        return None
     equal = np.zeros((height, width), bool)
     equal[:, 1:] = (pixels[:, 1:] == pixels[:, :-1]).all(-1)
-    return sums(equal) / sums(np.ones((height, width), bool))
+    flat = sums(equal) / sums(np.ones((height, width), bool))
+    return flat >= FLAT if (flat >= DRAWN).mean() >= FEWEST else None
 
 
 def _without(pixels: Pixels, seen: Mask) -> Pixels:
