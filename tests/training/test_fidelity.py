@@ -137,6 +137,19 @@ def test_merging_adds_what_the_carried_adapter_had_seen(state, options, known_te
     assert (twice["adapter"]["training"]["step"], twice["adapter"]["training"]["crops"]) == (5, 10)
 
 
+def test_merging_half_way(state, options, known_teacher, tmp_path):
+    learn(options, state, steps=3, shallow=1.0)
+    for share in (1.0, 0.5):
+        merge(state, tmp_path / "run", tmp_path / f"at {share}", share)
+    whole, half = (
+        torch.load(tmp_path / f"at {share}" / "state.pt", weights_only=True)["adapter"]["weights"]
+        for share in (1.0, 0.5)
+    )
+    for name, values in half.items():
+        middle = (state["average"][f"synthesis.{name}"] + whole[name]) / 2
+        assert torch.allclose(values, middle, atol=1e-6), name
+
+
 def test_a_newer_codec_takes_the_adapter_along(state, options, known_teacher, tmp_path):
     learn(options, state, steps=4, shallow=1.0)
     merge(state, tmp_path / "run", tmp_path / "merged")

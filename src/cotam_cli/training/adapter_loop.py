@@ -183,8 +183,9 @@ class Fidelity:
         return figures | {"loss": loss.item()}
 
 
-def merge(base: dict[str, Any], run: Path, out: Path) -> None:
-    """Write a codec's state with the adapter of a run as out/state.pt.
+def merge(base: dict[str, Any], run: Path, out: Path, share: float = 1.0) -> None:
+    """Write a codec's state with the adapter of a run as out/state.pt: its weights at `share` of the way from the
+    synthesis, which trades what teachers gain for what type on scans loses.
 
     Raises CotamError when the run belongs to another step of the codec.
     """
@@ -199,9 +200,14 @@ def merge(base: dict[str, Any], run: Path, out: Path) -> None:
         "step": before["step"] + state["step"],
         "crops": before["crops"] + state["crops"],
         "core_hours": round(before["core_hours"] + state["core_seconds"] / 3600, 2),
+        "share": share,
         "teachers": [Path(teacher).name for teacher in state["teachers"]],
     }
-    adapter = {"weights": state["average"], "training": training}
+    weights = {
+        name: torch.lerp(base["average"][f"synthesis.{name}"], values, share)
+        for name, values in state["average"].items()
+    }
+    adapter = {"weights": weights, "training": training}
     _write(base | {"adapter": adapter}, out)
 
 

@@ -50,10 +50,17 @@ def train(source: Path, teachers: tuple[str, ...], **options: Any) -> None:
 @click.option("--state", "source", required=True, type=EXISTING, help="The codec's training state.")
 @click.argument("run", type=EXISTING)
 @click.argument("out", type=ANY)
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="How far from the synthesis' weights to the adapter's.",
+)
 @one_line_errors
-def merge_into(source: Path, run: Path, out: Path) -> None:
+def merge_into(source: Path, run: Path, out: Path, share: float) -> None:
     """Write the codec's state with the adapter of RUN as OUT/state.pt, for `export` and `state`."""
-    merge(unpack_state(source), run, out)
+    merge(unpack_state(source), run, out, share)
     click.echo(out / "state.pt")
 
 
