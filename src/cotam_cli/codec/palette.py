@@ -169,8 +169,8 @@ def _packed(pixels: Pixels) -> NDArray[np.uint32]:
     return np.asarray(red << 16 | green << 8 | blue, np.uint32)
 
 
-def sums(values: NDArray[np.generic]) -> Costs:
-    """Sums over the cells of [h, w] values, those at the edge as if filled up with zeros."""
-    wide = np.pad(values, [(0, -side % CELL) for side in values.shape])
-    rows, columns = wide.shape[0] // CELL, wide.shape[1] // CELL
-    return np.asarray(wide.reshape(rows, CELL, columns, CELL).sum((1, 3), dtype=np.float64))
+def sums(values: NDArray[np.generic], side: int = CELL) -> Costs:
+    """Sums over the cells, `side` values each way, of [h, w] values; those at the edge as if filled up with zeros."""
+    wide = np.pad(values, [(0, -length % side) for length in values.shape])
+    rows, columns = wide.shape[0] // side, wide.shape[1] // side
+    return np.asarray(wide.reshape(rows, side, columns, side).sum((1, 3), dtype=np.float64))

@@ -18,6 +18,7 @@ from cotam_cli.codec.palette import CELL, COLOURS, Cells, Costs, Drawing, spread
 from cotam_cli.codec.quality import quality_plane
 from cotam_cli.codec.screen import Mask, Pixels, Screen, can_write, encode_screen, fits
 from cotam_cli.codec.steering import expected_costs
+from cotam_cli.codec.tiling import BLOCK
 from cotam_cli.entropy.latents import Trace
 
 DRAWN = 0.8  # share of pixels equal to the one at their left, in plainly drawn cells
@@ -113,10 +114,8 @@ def network_costs(pixels: Pixels, quality: float) -> Costs:
     decoded = DecodedLatents(header, load_model(), quality_plane(header, None), coded.latents)
     bits = expected_costs(analysis.model, trace.sums).sum(-1)
     bits *= 8 * sum(len(payload or b"") for payload in (coded.frame.hyper, coded.frame.latents)) / bits.sum()
-    step = CELL // 16
-    padded = np.pad(bits, [(0, -side % step) for side in bits.shape])
-    boxes = padded.reshape(padded.shape[0] // step, step, -1, step).sum((1, 3))
-    return np.asarray(boxes + lambda_of(quality) / 3 * squared_errors(pixels, synthesise(decoded, "human")))
+    errors = squared_errors(pixels, synthesise(decoded, "human"))
+    return sums(bits, CELL // BLOCK) + lambda_of(quality) / 3 * errors
 
 
 def _possible(pixels: Pixels) -> Cells | None:
