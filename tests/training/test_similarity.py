@@ -6,7 +6,7 @@ pytest.importorskip("torch", reason="training needs PyTorch")
 
 import torch
 
-from cotam_cli.training.similarity import structural_distance
+from cotam_cli.training.similarity import _window_means, structural_distance
 from training.conftest import draw
 
 
@@ -45,3 +45,8 @@ def test_the_gradient_restores_contrast():
     distance.backward()
     better = found.detach() - 20 * found.grad
     assert structural_distance(better, wanted, 16).mean() < distance
+
+
+def test_windows_are_those_of_the_definition():
+    found, _ = pair(0.02)
+    torch.testing.assert_close(_window_means(found), torch.nn.functional.avg_pool2d(found, 8, 4))

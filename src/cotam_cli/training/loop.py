@@ -97,6 +97,7 @@ class Run:
     ) -> None:
         self.rank, self.workers = join_workers()
         torch.set_num_threads(config.threads)
+        torch.set_flush_denormal(True)  # improbable latents' sigmoids underflow, and such numbers are slow
         self.config = config
         self.device = torch.device(config.device)
         torch.manual_seed(config.seed)  # the same first weights in every worker and at every start
