@@ -33,8 +33,8 @@ def structural_distance(found: Tensor, wanted: Tensor, cell: int) -> Tensor:
 
 
 def _window_means(x: Tensor) -> Tensor:
-    """`avg_pool2d(x, 8, 4)` of [n, c, h, w], sides multiples of 4, by way of 4x4 blocks and a matrix product, in a third
-    of the time: the windows overlap, and pooling is slow to differentiate."""
+    """`avg_pool2d(x, 8, 4)` of [n, c, h, w], sides multiples of 4, by way of 4x4 blocks and a matrix product, in a
+    third of the time: the windows overlap, and pooling is slow to differentiate."""
     pool = torch.eye(x.shape[3] // STEP, device=x.device).repeat_interleave(STEP, 0) / STEP**2
     blocks = (x @ pool).unflatten(2, (-1, STEP)).sum(3)
     return F.avg_pool2d(blocks, WINDOW // STEP, 1)
