@@ -31,10 +31,17 @@ from cotam_cli.training.layers import (
     shuffle_up,
     ste_round,
 )
+from cotam_cli.training.phases import (
+    PASSES,
+    from_phases,
+    gather_passes,
+    own_channels,
+    own_rows,
+    to_phases,
+)
 from cotam_cli.training.similarity import EQUAL, structural_distance
 
 PIXEL_SCALE = 4.0  # pixels 0..1 become -2..2: gated and residual blocks diverge on 0..255
-PASSES = 4  # of the context
 LAMBDA_LOW, LAMBDA_HIGH = 0.00018, 0.036  # of loss = lambda * 255^2 * MSE + bpp, at quality 1 and 8
 MIN_LOG_SCALE, MAX_LOG_SCALE = math.log(0.005), math.log(96.0)  # a floor of 0.04 cost 0.1 bpp of noise
 
@@ -217,13 +224,26 @@ class Parameters(nn.Module):
         self.block = Block(c, c) if with_block else None
         self.head = Dense(c, 2 * config.latents, gain=0.0)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def body(self, x: Tensor) -> Tensor:
         x = F.leaky_relu(self.stem(x), LEAK)
-        if self.block is not None:
-            x = self.block(x)
+        return x if self.block is None else self.block(x)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.body(x)
         with torch.autocast(x.device.type, enabled=False):
             mean, log_scale = self.head(x.float()).chunk(2, 1)
         return mean * 8, log_scale * 4  # both heads start at zero and have far to go
+
+    def own(self, x: Tensor, number: int) -> tuple[Tensor, Tensor]:
+        """The same for the latents that pass `number` codes alone, each [4, n h/2 w/2, latents / 4]."""
+        x = self.body(x)
+        with torch.autocast(x.device.type, enabled=False):
+            halves = zip(self.head.weight.chunk(2), self.head.bias.chunk(2), strict=True)
+            rows = [(own_rows(weight, number), own_rows(bias, number)) for weight, bias in halves]
+            weight, bias = (torch.cat(part, 1) for part in zip(*rows, strict=True))
+            found = torch.baddbmm(bias[:, None], to_phases(x.float()), weight.mT)
+        mean, log_scale = found.chunk(2, 2)
+        return mean * 8, log_scale * 4
 
 
 @dataclass(frozen=True)
@@ -282,9 +302,13 @@ class Codec(nn.Module):
 
     def predict(self, number: int, features: Tensor, planes: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log scale (without the per-channel prior) of every latent, as pass 0..3 sees them."""
-        context = [compand(known)] if number else []
-        mean, log_scale = self.passes[number](torch.cat([features, *context, planes], 1))
+        mean, log_scale = self.passes[number](self.context(number, features, planes, known))
         return mean, log_scale
+
+    def context(self, number: int, features: Tensor, planes: Tensor, known: Tensor) -> Tensor:
+        """What pass 0..3 sees, [n, channels, h, w]."""
+        latents = [compand(known)] if number else []
+        return torch.cat([features, *latents, planes], 1)
 
     def code(self, pixels: Tensor, plane: Tensor, base: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Pixels to decoded latents, and the bits of y and z at each latent position (see `forward`)."""
@@ -295,19 +319,21 @@ class Codec(nn.Module):
         z_bits = training_bits(z, z_scale.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE).expand_as(z))
         features = self.hyper_synthesis(ste_round(z))
         planes = torch.cat([plane, plane * plane], 1)
-        prior = quadratic(self.y_prior, plane)
-        turn = self.pass_of(y.shape, y.device)
-
-        rounded, mean, log_scale = torch.zeros_like(gained), torch.zeros_like(gained), prior
+        size = (y.shape[0], *y.shape[2:])
+        wanted, prior = to_phases(gained), to_phases(quadratic(self.y_prior, plane))
+        coded: list[Tensor] = []
+        residuals, log_scales = [], []
         for number in range(PASSES):
-            mine = (turn == number).float()
-            own_mean, own_scale = self.predict(number, features, planes, rounded)
-            mean = mean + own_mean * mine
-            log_scale = log_scale + own_scale * mine
-            rounded = rounded + (ste_round(gained - own_mean) + own_mean) * mine
-        y_bits = training_bits(gained - mean, log_scale.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)).sum(
-            1, keepdim=True
-        )
+            known = from_phases(gather_passes(coded), *size) if number else gained  # the first pass sees none
+            mean, log_scale = self.passes[number].own(self.context(number, features, planes, known), number)
+            residual = own_channels(wanted, number) - mean
+            coded.append(ste_round(residual) + mean)
+            residuals.append(residual)
+            log_scales.append(own_channels(prior, number) + log_scale)
+        scales = torch.stack(log_scales).clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
+        bits = training_bits(torch.stack(residuals), scales).sum((0, 3))
+        y_bits = from_phases(bits[..., None], *size)
+        rounded = from_phases(gather_passes(coded), *size)
         latents = rounded * torch.exp(quadratic(self.log_regain - self.log_gain, plane))
         z_share = F.interpolate(z_bits.sum(1, keepdim=True) / 16, scale_factor=4, mode="nearest")
         return latents, y_bits, z_share
