@@ -281,20 +281,19 @@ def blank_layer(width: int, height: int) -> bytes:
 
 @attack
 def layer_of_another_size(folder: Path) -> Attack:
-    return decode(folder, with_layer(64, 64, blank_layer(32, 32)), "another size")
+    drawn = np.random.default_rng(3).integers(0, 2, (32, 32, 1), np.uint8).repeat(3, 2)
+    return decode(folder, with_layer(64, 64, encode_screen(Screen(drawn, None))), "checksum")
 
 
 @attack
 def layer_that_claims_33_megapixels(folder: Path) -> Attack:
-    head = (8191 | 4095 << 14).to_bytes(4, "little")
-    return decode(folder, with_layer(8192, 4096, b"\0\0\0\0\x2f" + head + bytes(99)), "too short")
+    return decode(folder, with_layer(8192, 4096, bytes(99)), "too short")
 
 
 @attack
 def layer_of_noise(folder: Path) -> Attack:
     noise = np.random.default_rng(3).bytes(60_000)
-    head = (1023 | 1023 << 14).to_bytes(4, "little")
-    return decode(folder, with_layer(1024, 1024, b"\0\0\0\0\x2f" + head + noise), "damaged")
+    return decode(folder, with_layer(1024, 1024, b"\0\0\0\0\xff\0" + noise), "checksum")
 
 
 @attack

@@ -93,20 +93,18 @@ def split_frames(header: Header, chunks: list[tuple[int, bytes]]) -> list[dict[s
 
 
 def check_screen(header: Header, payload: bytes, beside_latents: bool) -> None:
-    """Check what can be said of a layer before its bitstream is decoded, which is not this reader's."""
-    check(len(payload) >= 9 and payload[4] == 0x2F, "a layer is no VP8L bitstream")
-    size, most = header.width * header.height, max(header.width, header.height)
-    check(most <= 16383 and size <= min(1 << 25, 4096 * len(payload)), "a layer is too large")
-    bits = int.from_bytes(payload[5:9], "little")
-    check(bits & ~(1 << 28) == header.width - 1 | header.height - 1 << 14, "a layer has another size")
-    check(bool(bits >> 28) == beside_latents, "a layer with holes and no latents, or the other way round")
+    """Check what can be said of a layer before its indices are decoded."""
+    check(len(payload) >= 6 and payload[5] < 2, "a layer is cut off or of an unknown kind")
+    check(header.width * header.height <= min(1 << 25, 4096 * len(payload)), "a layer is too large")
+    check(bool(payload[5]) == beside_latents, "a layer with holes and no latents, or the other way round")
+    check(len(payload) >= 6 + 3 * (payload[4] + 1 - payload[5]), "a layer is cut off")
 
 
 class RangeDecoder:
     """Reads symbols from one payload."""
 
-    def __init__(self, payload: bytes) -> None:
-        check(payload[-1:] != b"\0", "a payload ends with a zero byte")
+    def __init__(self, payload: bytes, tail: bool = False) -> None:
+        check(tail or payload[-1:] != b"\0", "a payload ends with a zero byte")
         padded = payload + bytes(-len(payload) % 4)
         self.words = chain(struct.unpack(f">{len(padded) // 4}I", padded), repeat(0))
         self.lower, self.range = 0, MASK

@@ -96,13 +96,13 @@ FRAME = bytes([5, 6, 40, 0, 0, 0, 0, 0])
 PAIR = b"\x02\0\x03\0"
 
 
-def layer(width: int, height: int, more: int = 0) -> bytes:
-    """A SCREEN chunk around the head of a bitstream."""
-    head = struct.pack("<IBI", 0, 0x2F, width - 1 | height - 1 << 14 | more)
+def layer(part: int, colours: int = 1) -> bytes:
+    """A SCREEN chunk of one colour and no indices."""
+    head = struct.pack("<IBB", 0, colours - 1, part) + bytes(3)
     return bytes([6, len(head)]) + head
 
 
-WHOLE, PART = layer(20, 10), layer(20, 10, 1 << 28)
+WHOLE, PART = layer(0), layer(1)
 
 
 @pytest.mark.parametrize(
@@ -127,8 +127,8 @@ WHOLE, PART = layer(20, 10), layer(20, 10, 1 << 28)
         pytest.param(PAIR + WHOLE, 3, 0, 0, 0, id="all drawn, and latents"),
         pytest.param(b"\x01\0" + WHOLE, 2, 0, 0x12, 0, id="all drawn, and a map"),
         pytest.param(b"\x02\0" + WHOLE, 2, 0, 0, 0, id="all drawn, and HYPER"),
-        pytest.param(layer(20, 9), 1, 0, 0, 0, id="drawn in another size"),
-        pytest.param(layer(20, 10, 1 << 29), 1, 0, 0, 0, id="another version of VP8L"),
+        pytest.param(layer(0, 3), 1, 0, 0, 0, id="colours cut off"),
+        pytest.param(layer(2), 1, 0, 0, 0, id="an unknown kind of layer"),
         pytest.param(b"\0\0\x02\0\x03\0", 3, 0, 0, 0, id="type 0"),
         pytest.param(b"\x01\0\x02\0\x03\0", 3, 0, 0x12, 1, id="map"),
         pytest.param(PAIR, 2, 0, 0x12, 1, id="uniform map"),

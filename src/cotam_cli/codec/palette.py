@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, features
 
-from cotam_cli.codec.screen import Mask, Pixels, Screen, lossless_size
+from cotam_cli.codec.screen import Mask, Pixels
 
 CELL = 32  # pixels a side
-COLOURS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256)
+COLOURS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 255)
 STRIP = 1 << 20  # pixels
 MANY = 4096  # distinct colours among which clusters are looked for; rarer ones take the nearest
 ROUNDS = 8
@@ -18,6 +20,7 @@ STRUCTURE, CONTRAST = (
     1000.0,
     100.0,
 )  # see `perceived`; the networks' training has 1280 (1 - SSIM) beside squared error
+SAVING = 0.6  # of the bytes of WebP lossless: what `entropy.indices` takes, 0.55 to 0.7 of them on screens and charts
 RATE = 0.1  # of a colour's own entropy: what one pixel of it costs, in the context of its neighbours
 
 Cells = NDArray[np.bool_]
@@ -86,11 +89,23 @@ class Drawing:
         change[:, 1:] += which[:, 1:] != which[:, :-1]
         change[1:] += which[1:] != which[:-1]
         activity = np.where(self.cells, sums(change) + 0.5, 0)
-        bits = 8 * lossless_size(Screen(pixels, spread(self.cells, *which.shape)))
+        bits = 8 * SAVING * webp_size(np.where(spread(self.cells, *which.shape)[..., None], pixels, 0))
         costs = activity * (bits / activity.sum()) + weight / 3 * squared_errors(self.source, pixels)
         error = np.square(self.colours.astype(np.float64) - palette[nearest]).sum(1)
         total = bits + weight / 3 * float((perceived(error) * self.counts).sum())
         return Drawn(pixels, np.where(self.cells, costs, 0), total)
+
+
+def can_estimate() -> bool:
+    """True where Pillow was built with WebP, as its wheels are."""
+    return bool(features.check("webp"))
+
+
+def webp_size(pixels: Pixels) -> int:
+    """Bytes of uint8 [h, w, 3] pixels as WebP without loss, in a tenth of the time that `encode_indices` takes."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "WEBP", lossless=True, exact=True, quality=75, method=4)
+    return file.tell()
 
 
 def cluster(

@@ -1,32 +1,28 @@
 """The screen layer: drawn parts of a picture (type, lines, flat colours) as plain pixels, beside the latents.
 
 A transform spends most of its bits on the edges of type, where a few flat colours say all. So a frame may carry a
-layer that is coded without loss, as a VP8L bitstream (WebP lossless, RFC 9649), and the decoder puts its opaque pixels
-over what the networks paint: mixed raster content, as in ITU-T T.44. The layout is in docs/FORMAT.md, "SCREEN".
+layer of at most 256 colours that is coded without loss (`entropy.indices`), and the decoder puts it over what the
+networks paint: mixed raster content, as in ITU-T T.44. The layout is in docs/FORMAT.md, "SCREEN".
 """
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, features
 
-from cotam_cli.errors import CotamError, FormatError
+from cotam_cli.entropy.indices import decode_indices, encode_indices
+from cotam_cli.errors import FormatError
 
-MAX_SIDE = 16383  # a VP8L bitstream has 14 bits for each side
 MAX_PIXELS = 2**25  # what a screen of 7680x4320 has
 MAX_RATIO = 4096  # pixels a byte, so that a few bytes do not claim much; blank pages are filled up with zeros
-OPAQUE = 255
+STRIP = 1 << 20  # pixels
+MAX_COLOURS = 256  # one of them stands for "not seen" in a layer for a part of the picture
 
-_CRC = struct.Struct("<I")
-_RIFF = struct.Struct("<4sI4s4sI")
-_VP8L_HEAD = 5  # signature, 14 + 14 bits of size, 1 of alpha, 3 of version
-_SIGNATURE, _ALPHA_BIT = 0x2F, 1 << 28
+_HEAD = struct.Struct("<IBB")  # checksum, colours - 1, 1 where the first stands for "not seen"
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -42,36 +38,40 @@ class Screen:
 
 def fits(height: int, width: int) -> bool:
     """True where a picture of this size may have a screen layer."""
-    return max(height, width) <= MAX_SIDE and height * width <= MAX_PIXELS
-
-
-def can_write() -> bool:
-    """True where Pillow was built with WebP, as its wheels are."""
-    return bool(features.check("webp"))
+    return height * width <= MAX_PIXELS
 
 
 def covers_all(payload: bytes) -> bool:
-    """True where a SCREEN payload has no transparency, so that no latents stand beside it."""
-    return not _head(payload) & _ALPHA_BIT
-
-
-def lossless_size(screen: Screen) -> int:
-    """About how many bytes `encode_screen` takes, at a third of its time."""
-    return len(_vp8l(_stored(screen), 75))
+    """True where a SCREEN payload is the whole picture, so that no latents stand beside it. Raises FormatError where it
+    is too short to say."""
+    return not _head(payload)[2]
 
 
 def encode_screen(screen: Screen) -> bytes:
-    """The payload of a SCREEN chunk."""
-    stored = _stored(screen)
-    payload = _CRC.pack(zlib.crc32(stored.tobytes())) + _vp8l(stored, 100)
-    return payload.ljust(-(-stored.shape[0] * stored.shape[1] // MAX_RATIO), b"\0")
+    """The payload of a SCREEN chunk. The layer has at most 256 colours, 255 where some of it is not seen."""
+    height, width = screen.pixels.shape[:2]
+    seen = None if screen.seen is None or screen.seen.all() else screen.seen
+    part = seen is not None
+    values = np.unique(
+        np.concatenate([np.unique(_packed(screen.pixels, seen, rows)) for rows in _strips(screen.pixels)])
+    )
+    if len(values) > MAX_COLOURS:
+        raise ValueError(f"{len(values)} colours in a screen layer")
+    index = np.empty((height, width), np.uint8)
+    for rows in _strips(index):
+        index[rows] = np.searchsorted(values, _packed(screen.pixels, seen, rows))
+    palette = np.asarray(
+        values[part:, None] - np.uint32(part) >> np.array([16, 8, 0], np.uint32) & 255, np.uint8
+    )
+    head = _HEAD.pack(_checksum(index, palette, part), len(values) - 1, part)
+    payload = head + palette.tobytes() + encode_indices(index, len(values))
+    return payload.ljust(-(-height * width // MAX_RATIO), b"\0")
 
 
 def decode_screen(payload: bytes, height: int, width: int) -> Screen:
     """The inverse of `encode_screen`, for a picture of this size. Takes no memory before the sizes agree.
 
-    Raises FormatError on payloads that no encoder wrote, or for a size that has no layer; CotamError where Pillow
-    lacks WebP.
+    Raises FormatError on payloads that no encoder wrote, or for a size that has no layer.
     """
     if not fits(height, width):
         raise FormatError(
@@ -79,21 +79,17 @@ def decode_screen(payload: bytes, height: int, width: int) -> Screen:
         )
     if height * width > MAX_RATIO * len(payload):
         raise FormatError("the screen chunk is too short for the picture's size; the file is damaged")
-    if _head(payload) & ~_ALPHA_BIT != (width - 1) | (height - 1) << 14:  # and version 0 in the bits above
-        raise FormatError("the screen chunk has another size than the picture; the file is damaged")
-    if not can_write():
-        raise CotamError(
-            "the file has a screen layer, and this Pillow was built without WebP; install a wheel"
-        )
-    stored = _decode_vp8l(payload[_CRC.size :])
-    if zlib.crc32(stored.tobytes()) != _CRC.unpack_from(payload)[0]:
+    checksum, count, part = _head(payload)
+    start = _HEAD.size + 3 * (count - part)
+    if len(payload) < start:
+        raise FormatError("the screen chunk ends within its colours; the file is damaged")
+    palette = np.frombuffer(payload[_HEAD.size : start], np.uint8).reshape(-1, 3)
+    index = decode_indices(payload[start:], height, width, count)
+    if _checksum(index, palette, bool(part)) != checksum:
         raise FormatError("the screen chunk's pixels do not match its checksum; fetch the file again")
-    if stored.shape[2] == 3:
-        return Screen(stored, None)
-    seen = stored[..., 3] == OPAQUE
-    if stored[~seen].any():
-        raise FormatError("the screen chunk is neither opaque nor clear somewhere; the file is damaged")
-    return Screen(stored[..., :3], seen)
+    if part:
+        palette = np.vstack([np.zeros((1, 3), np.uint8), palette])
+    return Screen(palette[index], index > 0 if part else None)
 
 
 def put_screen(pixels: Pixels, screen: Screen) -> Pixels:
@@ -101,37 +97,37 @@ def put_screen(pixels: Pixels, screen: Screen) -> Pixels:
     return screen.pixels if screen.seen is None else np.where(screen.seen[..., None], screen.pixels, pixels)
 
 
-def _head(payload: bytes) -> int:
-    """The 32 bits that a VP8L bitstream begins with. Raises FormatError where there are none."""
-    head = payload[_CRC.size : _CRC.size + _VP8L_HEAD]
-    if len(head) < _VP8L_HEAD or head[0] != _SIGNATURE:
+def _head(payload: bytes) -> tuple[int, int, int]:
+    """Checksum, how many colours, and 1 where the first of them stands for "not seen"."""
+    if len(payload) < _HEAD.size:
         raise FormatError("the screen chunk is damaged; fetch the file again")
-    return int.from_bytes(head[1:], "little")
+    checksum, last, part = _HEAD.unpack_from(payload)
+    if part > 1:
+        raise FormatError(
+            "the screen chunk is of an unknown kind; the file is damaged, or of a later version"
+        )
+    return checksum, last + 1, part
 
 
-def _stored(screen: Screen) -> Pixels:
-    """uint8 [h, w, 3], or [h, w, 4] with alpha 255 where the layer is seen and all zeros where it is not."""
-    if screen.seen is None or screen.seen.all():
-        return np.ascontiguousarray(screen.pixels)
-    alpha = np.where(screen.seen, OPAQUE, 0).astype(np.uint8)[..., None]
-    return np.concatenate([np.where(alpha > 0, screen.pixels, 0), alpha], 2)
+def _strips(pixels: Pixels) -> list[slice]:
+    """Rows of about a million pixels each: what is computed on the way has four bytes a pixel and more."""
+    height, width = pixels.shape[:2]
+    rows = max(1, STRIP // width)
+    return [slice(top, top + rows) for top in range(0, height, rows)]
 
 
-def _vp8l(stored: Pixels, effort: int) -> bytes:
-    """The bare bitstream; the 20 bytes before it in a WebP file say nothing that is not known."""
-    file = io.BytesIO()
-    Image.fromarray(stored).save(file, "WEBP", lossless=True, exact=True, quality=effort, method=4)
-    whole = file.getvalue()
-    *_, length = _RIFF.unpack_from(whole)
-    return whole[_RIFF.size : _RIFF.size + length]
+def _packed(pixels: Pixels, seen: Mask | None, rows: slice) -> NDArray[np.uint32]:
+    """Some rows as 0xRRGGBB; in a part layer one more, and 0 where it is not seen."""
+    packed = np.asarray(pixels[rows] @ np.array([1 << 16, 1 << 8, 1], np.uint32), np.uint32)
+    return packed if seen is None else np.where(seen[rows], packed + np.uint32(1), np.uint32(0))
 
 
-def _decode_vp8l(stream: bytes) -> Pixels:
-    """uint8 [h, w, 3], or [h, w, 4] where the bitstream has alpha."""
-    padding = len(stream) % 2
-    riff = _RIFF.pack(b"RIFF", 12 + len(stream) + padding, b"WEBP", b"VP8L", len(stream))
-    try:
-        with Image.open(io.BytesIO(riff + stream + bytes(padding)), formats=("WEBP",)) as image:
-            return np.ascontiguousarray(image)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise FormatError("the screen chunk is damaged; fetch the file again") from error
+def _checksum(index: NDArray[np.uint8], palette: Pixels, part: bool) -> int:
+    """CRC-32 of R G B, or in a part layer R G B A with alpha 255 where it is seen and all zeros where it is not."""
+    if part:
+        opaque = np.hstack([palette, np.full((len(palette), 1), 255, np.uint8)])
+        palette = np.vstack([np.zeros((1, 4), np.uint8), opaque])
+    checksum = 0
+    for rows in _strips(index):
+        checksum = zlib.crc32(palette[index[rows]].tobytes(), checksum)
+    return checksum

@@ -14,9 +14,19 @@ import numpy as np
 from cotam_cli.codec.decoder import DecodedLatents, synthesise
 from cotam_cli.codec.encoder import TimedPixels, analyse, check_quality, code, make_header
 from cotam_cli.codec.models import load_model
-from cotam_cli.codec.palette import CELL, COLOURS, Cells, Costs, Drawing, spread, squared_errors, sums
+from cotam_cli.codec.palette import (
+    CELL,
+    COLOURS,
+    Cells,
+    Costs,
+    Drawing,
+    can_estimate,
+    spread,
+    squared_errors,
+    sums,
+)
 from cotam_cli.codec.quality import quality_plane
-from cotam_cli.codec.screen import Mask, Pixels, Screen, can_write, encode_screen, fits
+from cotam_cli.codec.screen import Mask, Pixels, Screen, encode_screen, fits
 from cotam_cli.codec.steering import expected_costs
 from cotam_cli.codec.tiling import BLOCK
 from cotam_cli.entropy.latents import Trace
@@ -30,6 +40,7 @@ HARDEST, GROWTH = 0.06, 0.44  # the networks' cost of busy pictures, in bits a p
 HOPELESS = 16.0  # times that: such cells are not drawn
 KEEP, SEAM = 1.5, 40.0  # a cell stays in a part layer up to so many times the networks' cost, and bits
 LEGIBLE = 1.25  # times: what the networks lose of type costs a reader more than its squared error says
+MAX_SIDE = 16383  # WebP's, by which sizes are estimated
 SAMPLE, SAMPLES = 128, 8  # a large picture's sample: 8x8 squares of 128 pixels
 CLEARLY = 0.7  # times the networks' cost of the sample: up to here there is no doubt
 BESIDE, SEAMS = 0.02, 1.07  # what latents for a part cost more than their share: bits a pixel, and a factor
@@ -121,7 +132,7 @@ def network_costs(pixels: Pixels, quality: float) -> Costs:
 def _possible(pixels: Pixels) -> Cells | None:
     """Cells that may be drawn, bool [rows, columns]; None for a picture whose size or look has no place for a layer."""
     height, width = pixels.shape[:2]
-    if not fits(height, width) or not can_write():
+    if not fits(height, width) or max(height, width) > MAX_SIDE or not can_estimate():
         return None
     equal = np.zeros((height, width), bool)
     equal[:, 1:] = (pixels[:, 1:] == pixels[:, :-1]).all(-1)
