@@ -293,7 +293,7 @@ def layer_that_claims_33_megapixels(folder: Path) -> Attack:
 @attack
 def layer_of_noise(folder: Path) -> Attack:
     noise = np.random.default_rng(3).bytes(60_000)
-    return decode(folder, with_layer(1024, 1024, b"\0\0\0\0\xff\0" + noise), "checksum")
+    return decode(folder, with_layer(1024, 1024, b"\0\0\0\0\xff\0" + noise), "damaged")
 
 
 @attack

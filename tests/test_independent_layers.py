@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import namedtuple
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cotam_cli.codec.screen import Screen, encode_screen
 from independent_layers import read_layer
+from independent_reader import read_container
 
 Size = namedtuple("Size", "width height")
 RNG = np.random.default_rng(5)
+GOLDEN = Path(__file__).resolve().parent / "golden"
+HASHES = json.loads((GOLDEN / "hashes.json").read_text())
 
 
 def page(height: int, width: int, colours: int) -> np.ndarray:
@@ -48,3 +54,11 @@ def test_strong_guesses_and_full_counts() -> None:
     index[RNG.random(index.shape) < 0.002] = 0
     pixels = np.array([[0, 0, 0], [255, 255, 255], [9, 99, 200]], np.uint8)[index]
     assert np.array_equal(read_layer(Size(300, 100), encode_screen(Screen(pixels, None))), pixels)
+
+
+@pytest.mark.parametrize("name", [name for name, hashes in HASHES.items() if "screen_sha256" in hashes])
+def test_golden_layers(name: str) -> None:
+    """What every machine must find in the golden files, read by the page alone."""
+    header, frames = read_container((GOLDEN / name).read_bytes(), {int(name.split("-")[1]): GOLDEN})
+    pixels = read_layer(header, frames[0]["S"])[..., :3]
+    assert hashlib.sha256(pixels.tobytes()).hexdigest() == HASHES[name]["screen_sha256"]

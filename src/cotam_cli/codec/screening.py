@@ -41,7 +41,7 @@ HOPELESS = 16.0  # times that: such cells are not drawn
 KEEP, SEAM = 1.5, 40.0  # a cell stays in a part layer up to so many times the networks' cost, and bits
 LEGIBLE = 1.25  # times: what the networks lose of type costs a reader more than its squared error says
 MAX_SIDE = 16383  # WebP's, by which sizes are estimated
-SAMPLE, SAMPLES = 128, 8  # a large picture's sample: 8x8 squares of 128 pixels
+SAMPLE, SAMPLES = 128, 5  # the sample of a picture of 50 such squares or more: 5x5 squares of 128 pixels
 CLEARLY = 0.7  # times the networks' cost of the sample: up to here there is no doubt
 BESIDE, SEAMS = 0.02, 1.07  # what latents for a part cost more than their share: bits a pixel, and a factor
 
