@@ -7,8 +7,8 @@ pytest.importorskip("torch", reason="training needs PyTorch")
 import torch
 import torch.nn.functional as F
 
+from cotam_cli.training.bits import logistic_bits, training_bits
 from cotam_cli.training.layers import Lapped, between, pointwise
-from cotam_cli.training.network import logistic_bits, training_bits
 
 
 def test_each_position_paints_twice_its_own_block():

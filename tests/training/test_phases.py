@@ -6,8 +6,9 @@ pytest.importorskip("torch", reason="training needs PyTorch")
 
 import torch
 
+from cotam_cli.training.bits import logistic_bits
 from cotam_cli.training.layers import quadratic
-from cotam_cli.training.network import Codec, NetworkConfig, logistic_bits, to_unit
+from cotam_cli.training.network import Codec, NetworkConfig, to_unit
 from cotam_cli.training.phases import PASSES, from_phases, gather_passes, own_channels, to_phases
 
 

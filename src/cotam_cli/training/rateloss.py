@@ -130,8 +130,9 @@ def network_bits(codec: Codec, decoded: DecodedLatents) -> float:
     """Bits of a file's latents under the float networks, which see the same latents as context."""
     import torch
 
+    from cotam_cli.training.bits import logistic_bits
     from cotam_cli.training.layers import quadratic
-    from cotam_cli.training.network import MAX_LOG_SCALE, MIN_LOG_SCALE, logistic_bits
+    from cotam_cli.training.network import MAX_LOG_SCALE, MIN_LOG_SCALE
 
     with torch.no_grad():
         mean, log_scale = network_predictions(codec, decoded)
