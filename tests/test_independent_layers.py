@@ -62,3 +62,7 @@ def test_golden_layers(name: str) -> None:
     header, frames = read_container((GOLDEN / name).read_bytes(), {int(name.split("-")[1]): GOLDEN})
     pixels = read_layer(header, frames[0]["S"])[..., :3]
     assert hashlib.sha256(pixels.tobytes()).hexdigest() == HASHES[name]["screen_sha256"]
+
+
+def test_the_reader_shares_no_code_with_the_package() -> None:
+    assert "cotam_cli" not in (GOLDEN.parent / "independent_layers.py").read_text(encoding="utf-8")
