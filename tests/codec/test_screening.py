@@ -69,7 +69,7 @@ def test_a_large_page_is_judged_by_a_sample(monkeypatch: pytest.MonkeyPatch) -> 
     screen = plan_screen(np.tile(page(), (6, 6, 1)), 6.0)
     assert screen is not None
     assert screen.seen is None
-    assert seen == [(1024, 1024, 3)]
+    assert seen == [(640, 640, 3)]
 
 
 def test_a_photo_on_a_page_is_left_to_the_networks() -> None:

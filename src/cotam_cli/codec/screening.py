@@ -40,6 +40,10 @@ HARDEST, GROWTH = 0.06, 0.44  # the networks' cost of busy pictures, in bits a p
 HOPELESS = 16.0  # times that: such cells are not drawn
 KEEP, SEAM = 1.5, 40.0  # a cell stays in a part layer up to so many times the networks' cost, and bits
 LEGIBLE = 1.25  # times: what the networks lose of type costs a reader more than its squared error says
+USUAL = (
+    -4.0,
+    3.4,
+)  # where in COLOURS the best number mostly is: 3 colours at quality 1 to 2, 16 at 4, 100 at 6
 MAX_SIDE = 16383  # WebP's, by which sizes are estimated
 SAMPLE, SAMPLES = 128, 5  # the sample of a picture of 50 such squares or more: 5x5 squares of 128 pixels
 CLEARLY = 0.7  # times the networks' cost of the sample: up to here there is no doubt
@@ -77,7 +81,7 @@ def plan_screen(pixels: Pixels, quality: float) -> Screen | None:
     if cells is None:
         return None
     cells |= cells.mean() >= NEARLY_ALL
-    start = min(round(2 * quality) - 1, len(COLOURS) - 1)
+    start = min(max(round(USUAL[0] + USUAL[1] * quality), 1), len(COLOURS) - 1)
     weight, hopeless = lambda_of(quality), HOPELESS * CELL**2 * HARDEST * math.exp(GROWTH * quality)
     drawn = Drawing.of(pixels, cells).best(start, weight)
     if (drawn.costs > hopeless).any():  # once more without these: their colours weighed on the palette
