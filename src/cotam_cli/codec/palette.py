@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from cotam_cli.codec.screen import Mask, Pixels
+from cotam_cli.codec.screen import Mask, Pixels, packed, unpacked
 
 CELL = 32  # pixels a side
 COLOURS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 255)
@@ -51,7 +51,7 @@ class Drawing:
         height, width = pixels.shape[:2]
         inside = spread(cells, height, width)
         several = [
-            np.unique(_packed(pixels[part])[inside[part]], return_counts=True) for part in strips(pixels)
+            np.unique(packed(pixels[part])[inside[part]], return_counts=True) for part in strips(pixels)
         ]
         found, where = np.unique(np.concatenate([colours for colours, _ in several]), return_inverse=True)
         counts = np.bincount(where.ravel(), np.concatenate([counts for _, counts in several])).astype(
@@ -62,9 +62,9 @@ class Drawing:
         rank[order] = np.arange(len(order))
         index = np.zeros((height, width), np.uint32)
         for part in strips(pixels):
-            at = rank[np.searchsorted(found, _packed(pixels[part])).clip(max=len(found) - 1)]
+            at = rank[np.searchsorted(found, packed(pixels[part])).clip(max=len(found) - 1)]
             index[part] = np.where(inside[part], at, 0)
-        colours = (found[order, None] >> np.array([16, 8, 0], np.uint32) & 255).astype(np.uint8)
+        colours = unpacked(found[order])
         return cls(pixels, cells, colours, counts[order], index)
 
     def best(self, start: int, weight: float) -> Drawn:
@@ -176,12 +176,6 @@ def strips(pixels: Pixels) -> list[slice]:
     height, width = pixels.shape[:2]
     rows = max(1, STRIP // (CELL * width)) * CELL
     return [slice(top, top + rows) for top in range(0, height, rows)]
-
-
-def _packed(pixels: Pixels) -> NDArray[np.uint32]:
-    """uint8 [h, w, 3] as one number a pixel."""
-    red, green, blue = (pixels[..., k].astype(np.uint32) for k in range(3))
-    return np.asarray(red << 16 | green << 8 | blue, np.uint32)
 
 
 def sums(values: NDArray[np.generic], side: int = CELL) -> Costs:

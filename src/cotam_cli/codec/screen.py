@@ -53,16 +53,14 @@ def encode_screen(screen: Screen) -> bytes:
     seen = None if screen.seen is None or screen.seen.all() else screen.seen
     part = seen is not None
     values = np.unique(
-        np.concatenate([np.unique(_packed(screen.pixels, seen, rows)) for rows in _strips(screen.pixels)])
+        np.concatenate([np.unique(_numbers(screen.pixels, seen, rows)) for rows in _strips(screen.pixels)])
     )
     if len(values) > MAX_COLOURS:
         raise ValueError(f"{len(values)} colours in a screen layer")
     index = np.empty((height, width), np.uint8)
     for rows in _strips(index):
-        index[rows] = np.searchsorted(values, _packed(screen.pixels, seen, rows))
-    palette = np.asarray(
-        values[part:, None] - np.uint32(part) >> np.array([16, 8, 0], np.uint32) & 255, np.uint8
-    )
+        index[rows] = np.searchsorted(values, _numbers(screen.pixels, seen, rows))
+    palette = unpacked(values[part:] - np.uint32(part))
     head = _HEAD.pack(_checksum(index, palette, part), len(values) - 1, part)
     payload = head + palette.tobytes() + encode_indices(index, len(values))
     return payload.ljust(-(-height * width // MAX_RATIO), b"\0")
@@ -116,10 +114,21 @@ def _strips(pixels: Pixels) -> list[slice]:
     return [slice(top, top + rows) for top in range(0, height, rows)]
 
 
-def _packed(pixels: Pixels, seen: Mask | None, rows: slice) -> NDArray[np.uint32]:
-    """Some rows as 0xRRGGBB; in a part layer one more, and 0 where it is not seen."""
-    packed = np.asarray(pixels[rows] @ np.array([1 << 16, 1 << 8, 1], np.uint32), np.uint32)
-    return packed if seen is None else np.where(seen[rows], packed + np.uint32(1), np.uint32(0))
+def packed(pixels: Pixels) -> NDArray[np.uint32]:
+    """uint8 [..., 3] as one number a pixel, 0xRRGGBB."""
+    red, green, blue = (pixels[..., k].astype(np.uint32) for k in range(3))
+    return np.asarray(red << 16 | green << 8 | blue, np.uint32)
+
+
+def unpacked(values: NDArray[np.uint32]) -> Pixels:
+    """The inverse of `packed`."""
+    return (values[..., None] >> np.array([16, 8, 0], np.uint32) & 255).astype(np.uint8)
+
+
+def _numbers(pixels: Pixels, seen: Mask | None, rows: slice) -> NDArray[np.uint32]:
+    """Some rows, `packed`; in a part layer one more, and 0 where it is not seen."""
+    numbers = packed(pixels[rows])
+    return numbers if seen is None else np.where(seen[rows], numbers + np.uint32(1), np.uint32(0))
 
 
 def _checksum(index: NDArray[np.uint8], palette: Pixels, part: bool) -> int:

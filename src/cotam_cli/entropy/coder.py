@@ -33,8 +33,22 @@ def exact_model(frequencies: NDArray[np.int64]) -> constriction.stream.model.Cat
     floats. Asking for (256 f - 1) of 2^24 - n makes that share exact: all sums are integers below 2^24, which
     float32 holds.
     """
-    shares = (frequencies << (CODER_PRECISION - PRECISION)) - 1
-    return constriction.stream.model.Categorical(shares.astype(np.float32), perfect=False)
+    return constriction.stream.model.Categorical(exact_shares(frequencies), perfect=False)
+
+
+def exact_shares(frequencies: NDArray[np.int64]) -> NDArray[np.float32]:
+    """What constriction must be asked for (see `exact_model`); any number of rows."""
+    return ((frequencies << (CODER_PRECISION - PRECISION)) - 1).astype(np.float32)
+
+
+def to_bytes(coder: constriction.stream.queue.RangeEncoder) -> bytes:
+    """The payload: 32-bit words, most significant byte first, without the zero bytes at its end."""
+    return np.asarray(coder.get_compressed(), ">u4").tobytes().rstrip(b"\0")
+
+
+def to_words(payload: bytes) -> NDArray[np.uint32]:
+    """The inverse of `to_bytes`, for a range decoder."""
+    return np.frombuffer(payload + b"\0" * (-len(payload) % 4), ">u4").astype(np.uint32)
 
 
 @dataclass(frozen=True)
@@ -87,8 +101,7 @@ class Encoder:
 
     def finish(self) -> bytes:
         """The payload: 32-bit words, most significant byte first, without the zero bytes at its end."""
-        words = np.asarray(self.coder.get_compressed(), ">u4")
-        return words.tobytes().rstrip(b"\0")
+        return to_bytes(self.coder)
 
 
 class Decoder:
@@ -100,8 +113,7 @@ class Decoder:
                 "a latents chunk ends in a zero byte, which no encoder writes; the file is damaged"
             )
         self.tables = tables
-        words = np.frombuffer(payload + b"\0" * (-len(payload) % 4), dtype=">u4").astype(np.uint32)
-        self.coder = constriction.stream.queue.RangeDecoder(words)
+        self.coder = constriction.stream.queue.RangeDecoder(to_words(payload))
         self.left = 8.0 * len(payload) + SLACK
 
     def expect(self, counts: Iterable[tuple[int, int]]) -> None:

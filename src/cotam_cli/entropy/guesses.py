@@ -9,7 +9,7 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from cotam_cli.entropy.coder import CODER_PRECISION, PRECISION, exact_model
+from cotam_cli.entropy.coder import PRECISION, exact_model, exact_shares, to_bytes, to_words
 from cotam_cli.errors import FormatError
 
 ORDERS = 4
@@ -58,37 +58,31 @@ class Writer:
         return np.asarray(symbols)
 
     def each(self, symbols: Counts | None, frequencies: Counts) -> Counts:
-        self.coder.encode(np.asarray(symbols, np.int32), FAMILY, _shares(frequencies))
+        self.coder.encode(np.asarray(symbols, np.int32), FAMILY, exact_shares(frequencies))
         return np.asarray(symbols)
 
     def finish(self) -> bytes:
-        """32-bit words, most significant byte first, without the zero bytes at the end."""
-        return np.asarray(self.coder.get_compressed(), ">u4").tobytes().rstrip(b"\0")
+        """The payload, without the zero bytes at its end."""
+        return to_bytes(self.coder)
 
 
 class Reader:
     """The reading side. Its methods raise FormatError where the payload holds no such symbols."""
 
     def __init__(self, payload: bytes) -> None:
-        words = np.frombuffer(payload + b"\0" * (-len(payload) % 4), ">u4").astype(np.uint32)
-        self.coder = constriction.stream.queue.RangeDecoder(words)
+        self.coder = constriction.stream.queue.RangeDecoder(to_words(payload))
 
     def same(self, symbols: Counts | None, count: int, frequencies: Counts) -> Counts:
         return self._decode(exact_model(frequencies), count)
 
     def each(self, symbols: Counts | None, frequencies: Counts) -> Counts:
-        return self._decode(FAMILY, _shares(frequencies))
+        return self._decode(FAMILY, exact_shares(frequencies))
 
     def _decode(self, *what: object) -> Counts:
         try:
             return np.asarray(self.coder.decode(*what), np.int64)
         except (AssertionError, ValueError) as error:
             raise FormatError("the screen chunk is damaged; fetch the file again") from error
-
-
-def _shares(frequencies: Counts) -> NDArray[np.float32]:
-    """As `exact_model`: constriction's probabilities become exactly frequencies / 2^16."""
-    return ((frequencies << (CODER_PRECISION - PRECISION)) - 1).astype(np.float32)
 
 
 @dataclass
