@@ -16,6 +16,7 @@ SIZES = {
     "decoder_blocks": 1,
     "features": 8,
     "context": 16,
+    "context_hidden": 16,
 }
 
 

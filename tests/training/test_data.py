@@ -64,3 +64,29 @@ def test_pictures_that_cannot_be_read_are_left_out(tmp_path):
     (tmp_path / "in" / "small.png").write_bytes(small.getvalue())
     with pytest.raises(CotamError, match="no pictures"):
         build_pack([tmp_path / "in"], tmp_path / "pack", drawn=0)
+
+
+def test_fonts_without_letters_are_not_drawn_with(tmp_path, monkeypatch):
+    """A font of another script shows the same box for every letter, and a page of boxes teaches nothing."""
+    from PIL import ImageFont
+
+    from cotam_cli.training import drawn
+
+    letters = ImageFont.load_default(24)
+
+    class Boxes:
+        def getmask(self, _letter):
+            return letters.getmask("x")
+
+    (tmp_path / "boxes.ttf").write_bytes(b"")
+    (tmp_path / "letters.otf").write_bytes(b"")
+    (tmp_path / "broken.ttf").write_bytes(b"")
+
+    def truetype(path, _size):
+        if "broken" in path:
+            raise OSError
+        return Boxes() if "boxes" in path else letters
+
+    monkeypatch.setattr(drawn.ImageFont, "truetype", truetype)
+    monkeypatch.setattr(drawn, "FONT_FOLDERS", (str(tmp_path),))
+    assert drawn.font_files.__wrapped__() == (str(tmp_path / "letters.otf"),)

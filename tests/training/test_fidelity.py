@@ -34,7 +34,7 @@ def teacher():
 
 @pytest.fixture
 def known_teacher(teacher, monkeypatch):
-    monkeypatch.setattr(adapter_loop, "load_teachers", lambda names: dict.fromkeys(names, teacher))
+    monkeypatch.setattr(adapter_loop, "load_teachers", lambda names, _device: dict.fromkeys(names, teacher))
 
 
 @pytest.fixture
@@ -86,8 +86,8 @@ def test_the_first_fifth_is_shallow_where_wanted(state, options, known_teacher, 
         adapter_loop, "fidelity_loss", lambda found, given: weights.append(given) or whole(found, given)
     )
     learn(options, state, steps=10, alone=0.2)
-    assert weights[:2] == [{"shallow": 0.1, "deep": 0.0, "text": 0.0}] * 2
-    assert weights[2:] == [{"shallow": 0.1, "deep": 1.0, "text": 0.2}] * 8
+    assert weights[:2] == [{"shallow": 0.1, "deep": 0.0, "text": 0.0, "reading": 0.0}] * 2
+    assert weights[2:] == [{"shallow": 0.1, "deep": 1.0, "text": 0.2, "reading": 0.2}] * 8
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])
@@ -234,3 +234,17 @@ def test_teachers_that_cannot_be_had(tmp_path):
         fidelity.load_teacher(str(tmp_path / "text.onnx"))
     with pytest.raises(CotamError, match=r"onnx2torch|cannot be read as ONNX"):
         fidelity.load_teacher(f"text:{tmp_path / 'text.onnx'}")
+
+
+def test_a_reader_looks_at_strips_as_high_as_lines():
+    """Letters by column: a strip is 48 pixels high for the reader, and its answer is a root of probabilities."""
+    seen = []
+
+    def network(lines):
+        seen.append(lines)
+        return lines.mean((1, 2))[:, :, None].expand(-1, -1, 3).softmax(-1)
+
+    ((level, answer),) = fidelity.ReadingTeacher(network)(torch.rand(2, 3, 64, 96))
+    assert level == "reading" and answer.shape == (2, 2 * 144 * 3)
+    assert seen[0].shape == (4, 3, 48, 144) and float(seen[0].abs().max()) <= 1
+    assert torch.allclose(answer.square(), torch.full_like(answer, 1 / 3), atol=1e-5)

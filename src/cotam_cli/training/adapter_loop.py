@@ -21,8 +21,10 @@ from torch import Tensor, nn
 
 from cotam_cli.errors import CotamError
 from cotam_cli.training.data import Pack
+from cotam_cli.training.device_pack import DevicePack, device_planes
 from cotam_cli.training.fidelity import (
     DEEP,
+    READING,
     SHALLOW,
     TEXT,
     Teacher,
@@ -33,7 +35,7 @@ from cotam_cli.training.fidelity import (
     view,
 )
 from cotam_cli.training.network import Codec, NetworkConfig, Synthesis, from_unit
-from cotam_cli.training.optimisers import make_optimisers
+from cotam_cli.training.optimisers import make_optimisers, set_rates
 from cotam_cli.training.planes import quality_planes
 
 STATE_VERSION = 3
@@ -55,6 +57,7 @@ class AdapterRun:
     shallow: float = SHALLOW
     deep: float = DEEP
     text: float = TEXT
+    reading: float = READING
     alone: float = 0.0  # the first share of the steps, with the shallow answers alone (paper: 0.2)
     pixels: float = 0.3  # weight of the squared error beside the prior's
     rate: float = 1e-4  # four times as much drowns what is to be learnt in noise
@@ -63,6 +66,7 @@ class AdapterRun:
     decay: float = 0.4  # the last share of the steps, in which the rates fall to zero
     ema: float = 0.998
     seed: int = 1
+    device: str = "cpu"
     threads: int = 1
     save_seconds: float = 120.0
     log_every: int = 50
@@ -77,7 +81,10 @@ class Fidelity:
         state = torch.load(self.path, weights_only=True) if self.path.exists() else None
         if state is not None and state.get("version") != STATE_VERSION:
             raise CotamError(f"{self.path} was written by another version; give another folder")
-        self.codec = Codec(NetworkConfig(**base["network"])).to(memory_format=torch.channels_last)
+        self.device = torch.device(run.device)
+        self.codec = Codec(NetworkConfig(**base["network"])).to(
+            self.device, memory_format=torch.channels_last
+        )
         self.codec.load_state_dict(base["average"])
         self.codec.eval().requires_grad_(False)
         self.base_step = base["step"]
@@ -91,7 +98,7 @@ class Fidelity:
             self._load(state)
 
     def _adapter(self, weights: dict[str, Any]) -> Synthesis:
-        adapter = Synthesis(self.codec.config).to(memory_format=torch.channels_last)
+        adapter = Synthesis(self.codec.config).to(self.device, memory_format=torch.channels_last)
         adapter.load_state_dict(weights)
         return adapter
 
@@ -129,9 +136,7 @@ class Fidelity:
         run = self.run
         left = (run.steps - self.step) / max(1.0, run.decay * run.steps)
         factor = min(1.0, (self.step + 1) / run.warmup, left)
-        for optimiser in self.optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = group["top"] * factor
+        set_rates(self.optimisers, factor)
 
     def decode(self, pixels: Tensor, plane: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
         """What is decoded and the prior, both 0..1."""
@@ -140,20 +145,28 @@ class Fidelity:
             prior = self.codec.synthesis(latents, plane)
         return from_unit(self.adapter(latents, plane)), from_unit(prior)
 
-    def advance(self, pack: Pack, teachers: list[Teacher]) -> dict[str, float]:
+    def batch(
+        self, pictures: Pack | DevicePack, rng: random.Random, side: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Crops, 0..1, their quality planes and base t."""
+        count = self.run.batch
+        if isinstance(pictures, DevicePack):
+            return pictures.crops(count, side), *device_planes(count, side // 16, self.device)
+        pixels = torch.from_numpy(pictures.batch(rng, count, side)).float() / 255
+        return pixels.to(memory_format=torch.channels_last), *quality_planes(rng, count, side // 16)
+
+    def advance(self, pictures: Pack | DevicePack, teachers: list[Teacher]) -> dict[str, float]:
         """One step; its pictures depend on its number alone, so that a resumed run goes on as it was."""
         run = self.run
         rng = random.Random(run.seed * 1_000_003 + self.step)
         torch.manual_seed(run.seed * 1_000_003 + self.step)
         distant = rng.random() < run.distant
         side = run.crop * 2 if distant else run.crop
-        pixels = torch.from_numpy(pack.batch(rng, run.batch, side)).float() / 255
-        pixels = pixels.to(memory_format=torch.channels_last)
-        plane, base = quality_planes(rng, run.batch, side // 16)
+        pixels, plane, base = self.batch(pictures, rng, side)
         late = float(self.step >= run.alone * run.steps)
-        weights = level_weights(run.shallow, late * run.deep, late * run.text)
+        weights = level_weights(run.shallow, late * run.deep, late * run.text, late * run.reading)
         self.set_rate()
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
             found, prior = self.decode(pixels, plane, base)
             figures: dict[str, float] = {}
             loss = torch.zeros(())
@@ -267,8 +280,9 @@ def train_fidelity(
     """
     torch.set_num_threads(run.threads)
     Path(run.out).mkdir(parents=True, exist_ok=True)
-    loaded = list(load_teachers(teachers).values())
+    loaded = list(load_teachers(teachers, torch.device(run.device)).values())
     pack, work = Pack(Path(run.pack)), Fidelity(run, base, teachers)
+    pictures = DevicePack(pack, work.device, [run.crop, 2 * run.crop]) if work.device.type == "cuda" else pack
     stop = False
 
     def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
@@ -279,7 +293,7 @@ def train_fidelity(
     began = saved = time.monotonic()
     cpu, sums, counts = time.process_time(), dict[str, float](), dict[str, int]()
     while not stop and work.step < run.steps and time.monotonic() - began < run.minutes * 60:
-        for key, value in work.advance(pack, loaded).items():
+        for key, value in work.advance(pictures, loaded).items():
             sums[key] = sums.get(key, 0.0) + value
             counts[key] = counts.get(key, 0) + 1
         work.core_seconds += time.process_time() - cpu

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import torch
 
 from cotam_cli import __version__
 from cotam_cli.cli.common import one_line_errors
@@ -20,7 +21,7 @@ from cotam_cli.training.guide_commands import guide
 from cotam_cli.training.loop import TrainConfig, resume_or_start
 from cotam_cli.training.network import NetworkConfig
 from cotam_cli.training.options import options_of
-from cotam_cli.training.states import pack_state, unpack_state
+from cotam_cli.training.states import grow, pack_state, unpack_state
 from cotam_cli.training.tokens_commands import tokens
 
 EXISTING = click.Path(exists=True, path_type=Path)
@@ -65,7 +66,14 @@ def train(resume: Path | None, dev: Path | None, teachers: tuple[str, ...], **op
     pictures = Pack(Path(config.pack))
     if dev is not None:
         check_disjoint(pictures, dev)
-    resume_or_start(config, network, resume, load_teachers(teachers)).train(pictures)
+    if config.device == "cpu":
+        resume_or_start(config, network, resume, load_teachers(teachers)).train(pictures)
+        return
+    from cotam_cli.training.device_loop import train_on_device
+
+    if teachers:
+        raise CotamError("teachers look on where the processor trains; leave --device or --teacher out")
+    train_on_device(resume_or_start(config, network, resume), pictures)
 
 
 @main.command()
@@ -97,6 +105,18 @@ def pack_up(run: Path, target: Path) -> None:
     """Write the state of the run in RUN as one small half-precision file."""
     pack_state(run, target)
     click.echo(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
+
+
+@main.command("grow")
+@click.argument("source", type=EXISTING)
+@click.argument("run", type=ANY)
+@options_of(NetworkConfig)
+@one_line_errors
+def grow_state(source: Path, run: Path, **sizes: int) -> None:
+    """Write the codec of the state SOURCE in a larger network, with the same output, as RUN/state.pt."""
+    run.mkdir(parents=True, exist_ok=True)
+    torch.save(grow(unpack_state(source), NetworkConfig(**sizes)), run / "state.pt")
+    click.echo(run / "state.pt")
 
 
 @main.command("eval")

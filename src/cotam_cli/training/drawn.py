@@ -57,11 +57,21 @@ Painter = Callable[[random.Random, int, int], Image.Image]
 
 @lru_cache(maxsize=1)
 def font_files() -> tuple[str, ...]:
-    """Every TrueType and OpenType file in the usual places, sorted."""
+    """Every TrueType and OpenType file with Latin letters in the usual places, sorted."""
     found = (
         p for folder in FONT_FOLDERS for p in Path(folder).rglob("*") if p.suffix.lower() in (".ttf", ".otf")
     )
-    return tuple(sorted(str(p) for p in found))
+    return tuple(sorted(str(p) for p in found if _has_letters(str(p))))
+
+
+def _has_letters(path: str) -> bool:
+    """False for a font that shows the same box for every letter, as one of another script does."""
+    try:
+        face = ImageFont.truetype(path, 24)
+    except OSError:
+        return False
+    masks = [face.getmask(letter) for letter in "agR3\U000fffff"]
+    return len({(mask.size, bytes(mask)) for mask in masks}) == len(masks)
 
 
 @lru_cache(maxsize=512)

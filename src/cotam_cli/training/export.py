@@ -122,6 +122,7 @@ def export(
         "network": state["network"],
         "training": {key: state[key] for key in ("step", "crops", "loss")}
         | {"core_hours": round(state["core_seconds"] / 3600, 2)}
+        | ({"device_seconds": round(state["device_seconds"])} if state.get("device_seconds") else {})
         | ({"teachers": state["teachers"]} if state.get("teachers") else {}),
     }
     facts |= {key: state[key]["training"] for key in ("adapter",) if key in state}

@@ -21,7 +21,8 @@ from cotam_cli.guidance.torch_vit import Tower
 from cotam_cli.guidance.towers import onnx_vit, open_clip_vit
 
 SHALLOW, DEEP = 0.1, 1.0  # weights of the paper
-TEXT = 0.2
+TEXT, READING = 0.2, 0.2
+LINE = 48  # pixels
 TEXT_SPREAD = 0.01
 """A tenth of what maps of text have; without text a map has 1e-7, and a speck would outweigh a batch."""
 
@@ -32,6 +33,10 @@ class Teacher(Protocol):
     @property
     def stride(self) -> int:
         """Sides of its pictures are multiples of this."""
+        ...
+
+    def to(self, device: torch.device) -> None:
+        """Move the network to where its pictures are."""
         ...
 
     def __call__(self, pixels: Tensor) -> list[tuple[str, Tensor]]:
@@ -48,6 +53,9 @@ class VitTeacher:
     deep: tuple[int, ...]
     stride: int
 
+    def to(self, device: torch.device) -> None:
+        self.tower.to(device)
+
     def __call__(self, pixels: Tensor) -> list[tuple[str, Tensor]]:
         answer = self.tower(pixels, (*self.shallow, *self.deep))
         levels = [("shallow", answer.tokens[block]) for block in self.shallow]
@@ -61,27 +69,58 @@ class TextTeacher:
     network: nn.Module
     stride: int = 32
 
+    def to(self, device: torch.device) -> None:
+        self.network.to(device)
+
     def __call__(self, pixels: Tensor) -> list[tuple[str, Tensor]]:
         # PP-OCR's detectors take BGR in -1..1.
         return [("text", self.network((pixels.flip(1) - 0.5) / 0.5))]
 
 
+@dataclass(frozen=True)
+class ReadingTeacher:
+    """A text recogniser's letters in strips as high as a line of type, as a deep answer: square roots of their
+    probabilities, whose squared error is the Hellinger distance. Strips without type read as blanks, and weigh nothing.
+    """
+
+    network: nn.Module
+    stride: int = 32
+
+    def to(self, device: torch.device) -> None:
+        self.network.to(device)
+
+    def __call__(self, pixels: Tensor) -> list[tuple[str, Tensor]]:
+        n, _, _, width = pixels.shape
+        strips = pixels.unflatten(2, (-1, self.stride)).transpose(1, 2).flatten(0, 1)
+        # PP-OCR's recognisers take lines of 48 pixels, BGR in -1..1.
+        size = (LINE, width * LINE // self.stride)
+        lines = F.interpolate(strips.float(), size=size, mode="bilinear", align_corners=False)
+        letters = self.network((lines.flip(1) - 0.5) / 0.5).float()
+        return [("reading", letters.clamp_min(1e-7).sqrt().view(n, -1))]
+
+
 def load_teacher(name: str) -> Teacher:
-    """clip:MODEL/WEIGHTS, text:FILE.onnx (a PP-OCR detector), or the ONNX file of a Hugging Face ViT or DINOv2.
+    """clip:MODEL/WEIGHTS, text:FILE.onnx (a PP-OCR detector), read:FILE.onnx (a PP-OCR recogniser), or the ONNX file
+    of a Hugging Face ViT or DINOv2.
 
     Raises CotamError (its child GuideError for towers) where it cannot be had.
     """
     if name.startswith("text:"):
         return TextTeacher(text_network(Path(name.removeprefix("text:"))))
+    if name.startswith("read:"):
+        return ReadingTeacher(text_network(Path(name.removeprefix("read:"))))
     is_clip = name.startswith("clip:")
     vit = open_clip_vit(name.removeprefix("clip:")) if is_clip else onnx_vit(Path(name))
     last = len(vit.blocks)
     return VitTeacher(Tower(vit), (1, -(-last // 4)), (-(-last * 3 // 4), last), vit.patch.shape[-1])
 
 
-def load_teachers(names: Sequence[str]) -> dict[str, Teacher]:
+def load_teachers(names: Sequence[str], device: torch.device | None = None) -> dict[str, Teacher]:
     """Each teacher by the last part of its name, which a model's manifest tells."""
-    return {Path(name).name: load_teacher(name) for name in names}
+    teachers = {Path(name).name: load_teacher(name) for name in names}
+    for teacher in teachers.values():
+        teacher.to(device or torch.device("cpu"))
+    return teachers
 
 
 def text_network(path: Path) -> nn.Module:
@@ -169,9 +208,11 @@ def fidelity_loss(found: Sequence[tuple[str, Tensor]], weights: dict[str, float]
     return torch.stack(terms).sum()
 
 
-def level_weights(shallow: float = SHALLOW, deep: float = DEEP, text: float = TEXT) -> dict[str, float]:
+def level_weights(
+    shallow: float = SHALLOW, deep: float = DEEP, text: float = TEXT, reading: float = READING
+) -> dict[str, float]:
     """Weight of each level's answers."""
-    return {"shallow": shallow, "deep": deep, "text": text}
+    return {"shallow": shallow, "deep": deep, "text": text, "reading": reading}
 
 
 def seen_loss(

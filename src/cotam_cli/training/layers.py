@@ -84,6 +84,10 @@ class Depthwise(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.is_cuda:
+            from cotam_cli.training.depthwise import depthwise
+
+            return depthwise(x, self.weight, self.bias)
         return F.conv2d(x, self.weight, self.bias, padding=1, groups=self.weight.shape[0])
 
 

@@ -3,9 +3,11 @@
 Several single-threaded processes with averaged gradients (`torchrun --nproc-per-node N -m cotam_cli.training
 train`) learn more per core than one process with N threads: 20 crops a second and core against 14.
 
-The trunk never decays: a long run is stopped and continued at will, and `--decay` branches off a cooled-down
-copy for export. State on disk: `state.pt` (everything, float32, every few minutes) and, on request, one small
-half-precision file to carry a run elsewhere (`pack_state`).
+The trunk never decays: a long run is stopped and continued at will, and `--decay-steps` branches off a cooled-down
+copy for export. `device_loop` is the same on an accelerator.
+
+State on disk: `state.pt` (everything, float32, every few minutes) and, on request, one small half-precision file to
+carry a run elsewhere (`pack_state`).
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from cotam_cli.training.data import Pack
 from cotam_cli.training.fidelity import Teacher, level_weights, seen_loss
 from cotam_cli.training.layers import shuffle_down
 from cotam_cli.training.network import Codec, NetworkConfig, rate_distortion, to_unit
-from cotam_cli.training.optimisers import make_optimisers
+from cotam_cli.training.optimisers import make_optimisers, set_rates
 from cotam_cli.training.planes import quality_planes
 from cotam_cli.training.states import unpack_state
 
@@ -57,6 +59,7 @@ class TrainConfig:
     fidelity: float = 0.2  # weight of what teachers see, where there are any
     seen: int = 1  # crops of each worker's batch that they look at
     decay_steps: int = 0  # > 0: cool down linearly to zero over this many steps, then stop
+    cooling: float = 0.0  # the last share of the minutes in which the rates fall to zero (on an accelerator)
     ema: float = 0.999
     clip: float = 1.0
     seed: int = 1
@@ -107,8 +110,11 @@ class Run:
         self.step = 0
         self.crops = 0
         self.core_seconds = 0.0
+        self.device_seconds = 0.0  # on an accelerator
+        self.share_done = 0.0  # of the minutes, on an accelerator
         self.loss = math.nan
         self.decay_from = -1
+        self.warm_from = 0  # the step at which the optimisers began
         self.stop = False
         self.teachers = dict(teachers or {})
         self.taught = dict.fromkeys(self.teachers, 0)  # crops that each has looked at
@@ -131,6 +137,7 @@ class Run:
             "step": self.step,
             "crops": self.crops,
             "core_seconds": self.core_seconds,
+            "device_seconds": self.device_seconds,
             "loss": self.loss,
             "teachers": self.taught,
         }
@@ -140,13 +147,14 @@ class Run:
             raise CotamError("this training state was written by another version; start a new run")
         self.codec.load_state_dict(state["codec"], strict=True)
         self.average.load_state_dict(state["average"], strict=True)
+        if not state.get("optimisers"):
+            self.warm_from = state["step"]
         for optimiser, saved in zip(self.optimisers, state.get("optimisers", []), strict=False):
-            tops = [g["top"] for g in optimiser.param_groups]
-            optimiser.load_state_dict(saved)
-            for group, top in zip(optimiser.param_groups, tops, strict=True):
-                group["top"] = top
+            own = optimiser.state_dict()["param_groups"]  # of this run's rates and device
+            optimiser.load_state_dict({"state": saved["state"], "param_groups": own})
         self.step, self.crops = state["step"], state["crops"]
         self.core_seconds, self.loss = state["core_seconds"], state["loss"]
+        self.device_seconds = state.get("device_seconds", 0.0)
         self.taught |= state.get("teachers", {})
 
     def save(self, path: Path) -> None:
@@ -156,14 +164,14 @@ class Run:
 
     def set_rate(self) -> float:
         """Warm-up, then constant; linear to zero once a cool-down was asked for. Returns the factor."""
-        factor = min(1.0, (self.step + 1) / self.config.warmup)
+        factor = min(1.0, (self.step - self.warm_from + 1) / self.config.warmup)
         if self.config.decay_steps:
             if self.decay_from < 0:
                 self.decay_from = self.step
             factor *= max(0.0, 1 - (self.step - self.decay_from) / self.config.decay_steps)
-        for optimiser in self.optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = group["top"] * factor
+        if self.config.cooling:
+            factor *= min(1.0, max(0.0, 1 - self.share_done) / self.config.cooling)
+        set_rates(self.optimisers, factor)
         return factor
 
     def batch(self, pack: Pack, rng: random.Random) -> tuple[Tensor, Tensor, Tensor]:

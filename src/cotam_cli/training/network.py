@@ -53,10 +53,11 @@ class NetworkConfig:
     latents: int = 256
     hyper: int = 96
     width: int = 192
-    encoder_blocks: int = 3
-    decoder_blocks: int = 6
+    encoder_blocks: int = 5
+    decoder_blocks: int = 11
     features: int = 128
     context: int = 256
+    context_hidden: int = 512
 
 
 def to_unit(pixels: Tensor) -> Tensor:
@@ -176,7 +177,7 @@ class Parameters(nn.Module):
         super().__init__()
         c = config.context
         self.stem = Dense(inputs, c)
-        self.block = Block(c, c) if with_block else None
+        self.block = Block(c, config.context_hidden) if with_block else None
         self.head = Dense(c, 2 * config.latents, gain=0.0)
 
     def body(self, x: Tensor) -> Tensor:

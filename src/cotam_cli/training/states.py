@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,11 @@ import torch
 from torch import Tensor
 
 from cotam_cli.errors import CotamError
+from cotam_cli.training.network import Codec, NetworkConfig
+
+SYNTHESIS = "synthesis."
+MOMENTUM = ("momentum_buffer", "exp_avg")
+SQUARES = "exp_avg_sq"
 
 
 def pack_state(run_folder: Path, target: Path) -> None:
@@ -17,13 +25,14 @@ def pack_state(run_folder: Path, target: Path) -> None:
     The weights themselves are left out: a run goes on from their average, which is better than they are, and the same
     once it has cooled down.
 
-    AdamW's part is bfloat16: most of its squared gradients are below float16's range, and a zero there turns the
-    next step into a leap. Muon's momentum is left out: it is back after twenty steps.
+    AdamW's squared gradients are bfloat16: most are below float16's range, and a zero there turns the next step into a
+    leap. Momentum is left out, AdamW's and Muon's: it is back after twenty steps.
     """
     state = torch.load(_existing(run_folder / "state.pt"), map_location="cpu", weights_only=True)
     optimisers = _cast(state.pop("optimisers"), torch.bfloat16)
     for optimiser in optimisers:
-        optimiser["state"] = {k: v for k, v in optimiser["state"].items() if "momentum_buffer" not in v}
+        kept = {k: {n: x for n, x in v.items() if n not in MOMENTUM} for k, v in optimiser["state"].items()}
+        optimiser["state"] = {k: v for k, v in kept.items() if v}
     del state["codec"]
     torch.save({**_cast(state, torch.float16), "optimisers": optimisers}, target)
 
@@ -31,7 +40,41 @@ def pack_state(run_folder: Path, target: Path) -> None:
 def unpack_state(source: Path) -> dict[str, Any]:
     """A state written by `pack_state` (or a run's own `state.pt`), in float32."""
     state = dict(_cast(torch.load(_existing(source), map_location="cpu", weights_only=True), torch.float32))
+    for optimiser in state.get("optimisers", []):
+        for values in optimiser["state"].values():
+            if SQUARES in values:
+                values.setdefault("exp_avg", torch.zeros_like(values[SQUARES]))
     return {"codec": state["average"]} | state
+
+
+def grow(state: Mapping[str, Any], network: NetworkConfig) -> dict[str, Any]:
+    """The same codec in a larger network, with the same output: blocks are added at the end of the transforms,
+    starting as the identity, and hidden channels to the context's blocks, starting unheard. The optimisers begin anew.
+
+    Raises CotamError where `network` differs in more than these, or is smaller.
+    """
+    torch.manual_seed(0)
+    fresh = Codec(network).state_dict()
+    average = _into(fresh, state["average"])
+    grown = {**state, "network": asdict(network), "codec": average, "average": average, "optimisers": []}
+    if "adapter" in state:
+        inner = {name.removeprefix(SYNTHESIS): x for name, x in fresh.items() if name.startswith(SYNTHESIS)}
+        grown["adapter"] = {**state["adapter"], "weights": _into(inner, state["adapter"]["weights"])}
+    return grown
+
+
+def _into(fresh: Mapping[str, Tensor], old: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Old weights in the first places of new ones."""
+    result = {name: values.clone() for name, values in fresh.items()}
+    for name, values in old.items():
+        room = result.get(name)
+        hidden = re.fullmatch(r"passes\.\d\.block\.(up|down)\.(weight|bias)", name)
+        if room is None or (room.shape != values.shape and not hidden):
+            raise CotamError(f"{name} would not stay as it is; only blocks and context_hidden can grow")
+        if any(new < before for new, before in zip(room.shape, values.shape, strict=True)):
+            raise CotamError(f"{name} would shrink; give at least the sizes of the state")
+        room[tuple(slice(side) for side in values.shape)] = values
+    return result
 
 
 def _existing(path: Path) -> Path:
