@@ -85,9 +85,26 @@ def test_the_first_fifth_is_shallow_where_wanted(state, options, known_teacher, 
     monkeypatch.setattr(
         adapter_loop, "fidelity_loss", lambda found, given: weights.append(given) or whole(found, given)
     )
-    learn(options, state, steps=10, alone=0.2)
+    learn(options, state, steps=10, alone=0.2, pages=0.0)
     assert weights[:2] == [{"shallow": 0.1, "deep": 0.0, "text": 0.0, "reading": 0.0}] * 2
     assert weights[2:] == [{"shallow": 0.1, "deep": 1.0, "text": 0.2, "reading": 0.2}] * 8
+
+
+def test_pages_are_for_teachers_that_read(state, options, monkeypatch, teacher):
+    reader = fidelity.ReadingTeacher(lambda lines: lines.mean((1, 2))[:, None, :6].softmax(-1))
+    both = {"teacher": teacher, "reader": reader}
+    monkeypatch.setattr(adapter_loop, "load_teachers", lambda _names, _device: both)
+    monkeypatch.setattr(fidelity.ReadingTeacher, "to", lambda _self, _device: None)
+    looks = []
+    whole = adapter_loop.distances
+    monkeypatch.setattr(
+        adapter_loop, "distances", lambda who, *rest: looks.append(who is reader) or whole(who, *rest)
+    )
+    learn({**options, "out": options["out"] + "pages"}, state, steps=3, pages=1.0)
+    assert looks and all(looks)
+    looks.clear()
+    learn({**options, "out": options["out"] + "photos"}, state, steps=3, pages=0.0)
+    assert True in looks and False in looks
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])

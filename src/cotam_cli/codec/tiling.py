@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 TILE = 64  # latent positions a side: 1024 pixels, about 150 MB of activations
-HALO = 6  # latent positions: 96 pixels, what the synthesis with its adapter sees around a position
+HALO = 7  # latent positions: 112 pixels, what the synthesis sees around a position
 BLOCK = 16
 
 Floats = NDArray[np.float32]

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from cotam_cli.errors import CotamError
-from cotam_cli.training.data import Pack
+from cotam_cli.training.data import DEFAULT_SHARES, PAGES, Pack
 from cotam_cli.training.device_pack import DevicePack, device_planes
 from cotam_cli.training.fidelity import (
     DEEP,
@@ -60,6 +60,8 @@ class AdapterRun:
     reading: float = READING
     alone: float = 0.0  # the first share of the steps, with the shallow answers alone (paper: 0.2)
     pixels: float = 0.3  # weight of the squared error beside the prior's
+    pages: float = 0.4  # share of the steps with pages of text, which only teachers that read look at
+    page_pixels: float = 1.0  # `pixels` for these: what no reader sees is not to be traded for what they see
     rate: float = 1e-4  # four times as much drowns what is to be learnt in noise
     muon_rate: float = 1e-3
     warmup: int = 20
@@ -155,14 +157,20 @@ class Fidelity:
         pixels = torch.from_numpy(pictures.batch(rng, count, side)).float() / 255
         return pixels.to(memory_format=torch.channels_last), *quality_planes(rng, count, side // 16)
 
-    def advance(self, pictures: Pack | DevicePack, teachers: list[Teacher]) -> dict[str, float]:
-        """One step; its pictures depend on its number alone, so that a resumed run goes on as it was."""
+    def advance(
+        self, photos: Pack | DevicePack, pages: Pack | DevicePack, teachers: list[Teacher]
+    ) -> dict[str, float]:
+        """One step; its pictures depend on its number alone, so that a resumed run goes on as it was.
+
+        All teachers look at photos, and only those that read at pages: what a network for photos misses in type is
+        no guide to legible type.
+        """
         run = self.run
         rng = random.Random(run.seed * 1_000_003 + self.step)
         torch.manual_seed(run.seed * 1_000_003 + self.step)
-        distant = rng.random() < run.distant
+        page, distant = rng.random() < run.pages, rng.random() < run.distant
         side = run.crop * 2 if distant else run.crop
-        pixels, plane, base = self.batch(pictures, rng, side)
+        pixels, plane, base = self.batch(pages if page else photos, rng, side)
         late = float(self.step >= run.alone * run.steps)
         weights = level_weights(run.shallow, late * run.deep, late * run.text, late * run.reading)
         self.set_rate()
@@ -171,6 +179,8 @@ class Fidelity:
             figures: dict[str, float] = {}
             loss = torch.zeros(())
             for number, teacher in enumerate(teachers):
+                if page and not teacher.reads:
+                    continue
                 scale = 0.5 if distant else 1.0
                 looked = view(rng, (pixels, found.clamp(0, 1), prior.clamp(0, 1)), teacher.stride, scale)
                 answers = distances(teacher, looked[0], looked[1])
@@ -179,7 +189,7 @@ class Fidelity:
                     with torch.no_grad():
                         figures |= _shares(number, answers, distances(teacher, looked[0], looked[2]))
         error, before = ((x - pixels).square().mean((1, 2, 3)) for x in (found.float(), prior.float()))
-        loss = loss + run.pixels * (error / (before + 1e-5)).mean()
+        loss = loss + (run.page_pixels if page else run.pixels) * (error / (before + 1e-5)).mean()
         figures["db"] = (10 * torch.log10((before + 1e-6) / (error.detach() + 1e-6))).mean().item()
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
@@ -268,6 +278,17 @@ def _line(work: Fidelity, means: dict[str, float]) -> str:
     return json.dumps(counters | {key: round(value, 4) for key, value in (others | shares).items()})
 
 
+def _pictures(run: AdapterRun, device: torch.device) -> list[Pack | DevicePack]:
+    """Photos and pages of the pack, where it has both; else all for both."""
+    whole = Pack(Path(run.pack))
+    kinds = [{g: s for g, s in DEFAULT_SHARES.items() if (g in PAGES) == page} for page in (False, True)]
+    both = all(set(kind) & set(whole.groups) for kind in kinds)
+    packs = [Pack(Path(run.pack), kind) for kind in kinds] if both else [whole, whole]
+    if device.type == "cpu":
+        return list(packs)
+    return [DevicePack(pack, device, [run.crop, 2 * run.crop]) for pack in packs]
+
+
 def train_fidelity(
     run: AdapterRun,
     base: dict[str, Any],
@@ -281,8 +302,8 @@ def train_fidelity(
     torch.set_num_threads(run.threads)
     Path(run.out).mkdir(parents=True, exist_ok=True)
     loaded = list(load_teachers(teachers, torch.device(run.device)).values())
-    pack, work = Pack(Path(run.pack)), Fidelity(run, base, teachers)
-    pictures = DevicePack(pack, work.device, [run.crop, 2 * run.crop]) if work.device.type == "cuda" else pack
+    work = Fidelity(run, base, teachers)
+    photos, pages = _pictures(run, work.device)
     stop = False
 
     def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
@@ -293,7 +314,7 @@ def train_fidelity(
     began = saved = time.monotonic()
     cpu, sums, counts = time.process_time(), dict[str, float](), dict[str, int]()
     while not stop and work.step < run.steps and time.monotonic() - began < run.minutes * 60:
-        for key, value in work.advance(pictures, loaded).items():
+        for key, value in work.advance(photos, pages, loaded).items():
             sums[key] = sums.get(key, 0.0) + value
             counts[key] = counts.get(key, 0) + 1
         work.core_seconds += time.process_time() - cpu

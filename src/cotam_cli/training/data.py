@@ -30,6 +30,7 @@ LARGE_SIDE = 1300  # wallpapers and scans above this are halved: their pixels ca
 # Drawn and screen pictures count less than their share of what users send: most of those go into the screen layer.
 DEFAULT_SHARES = {"photo": 0.46, "art": 0.14, "scan": 0.14, "text": 0.13, "drawn": 0.13}
 SCANS = "text/sroie"
+PAGES = ("scan", "text", "drawn")
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,11 @@ class Teacher(Protocol):
         """Sides of its pictures are multiples of this."""
         ...
 
+    @property
+    def reads(self) -> bool:
+        """True where it looks at type alone."""
+        ...
+
     def to(self, device: torch.device) -> None:
         """Move the network to where its pictures are."""
         ...
@@ -52,6 +57,7 @@ class VitTeacher:
     shallow: tuple[int, ...]
     deep: tuple[int, ...]
     stride: int
+    reads: bool = False
 
     def to(self, device: torch.device) -> None:
         self.tower.to(device)
@@ -68,6 +74,7 @@ class TextTeacher:
 
     network: nn.Module
     stride: int = 32
+    reads: bool = True
 
     def to(self, device: torch.device) -> None:
         self.network.to(device)
@@ -85,6 +92,7 @@ class ReadingTeacher:
 
     network: nn.Module
     stride: int = 32
+    reads: bool = True
 
     def to(self, device: torch.device) -> None:
         self.network.to(device)
