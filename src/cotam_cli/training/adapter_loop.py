@@ -91,7 +91,7 @@ class Fidelity:
         self.codec.eval().requires_grad_(False)
         self.base_step = base["step"]
         self.teachers = teachers
-        self.step, self.crops, self.core_seconds = 0, 0, 0.0
+        self.step, self.crops, self.core_seconds, self.device_seconds = 0, 0, 0.0, 0.0
         carried = base.get("adapter")
         weights = self.codec.synthesis.state_dict() if carried is None else carried["weights"]
         self.adapter, self.average = self._adapter(weights), self._adapter(weights).requires_grad_(False)
@@ -115,6 +115,7 @@ class Fidelity:
             "step": self.step,
             "crops": self.crops,
             "core_seconds": self.core_seconds,
+            "device_seconds": self.device_seconds,
         }
 
     def _load(self, state: dict[str, Any]) -> None:
@@ -127,11 +128,19 @@ class Fidelity:
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
         self.step, self.crops, self.core_seconds = state["step"], state["crops"], state["core_seconds"]
+        self.device_seconds = state.get("device_seconds", 0.0)
 
     def save(self) -> None:
         part = self.path.with_suffix(".part")
         torch.save(self.state(), part)
         part.replace(self.path)
+
+    def count_time(self, core: float, clock: float) -> None:
+        """Processor and wall-clock seconds of a step, where they count."""
+        if self.device.type == "cpu":
+            self.core_seconds += core
+        else:
+            self.device_seconds += clock
 
     def set_rate(self) -> None:
         """Warm-up, constant, then linearly to zero."""
@@ -218,11 +227,13 @@ def merge(base: dict[str, Any], run: Path, out: Path, share: float = 1.0) -> Non
     state = torch.load(path, weights_only=True)
     if state["base_step"] != base["step"]:
         raise CotamError(f"{run} belongs to step {state['base_step']} of the codec, not {base['step']}")
-    before = base["adapter"]["training"] if "adapter" in base else {"step": 0, "crops": 0, "core_hours": 0.0}
+    before = base["adapter"]["training"] if "adapter" in base else {}
+    on_device = before.get("device_seconds", 0) + round(state.get("device_seconds", 0.0))
     training = {
-        "step": before["step"] + state["step"],
-        "crops": before["crops"] + state["crops"],
-        "core_hours": round(before["core_hours"] + state["core_seconds"] / 3600, 2),
+        "step": before.get("step", 0) + state["step"],
+        "crops": before.get("crops", 0) + state["crops"],
+        "core_hours": round(before.get("core_hours", 0.0) + state["core_seconds"] / 3600, 2),
+        **({"device_seconds": on_device} if on_device else {}),
         "share": share,
         "teachers": [Path(teacher).name for teacher in state["teachers"]],
     }
@@ -311,14 +322,14 @@ def train_fidelity(
         stop = True
 
     handlers = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    began = saved = time.monotonic()
+    began = saved = clock = time.monotonic()
     cpu, sums, counts = time.process_time(), dict[str, float](), dict[str, int]()
     while not stop and work.step < run.steps and time.monotonic() - began < run.minutes * 60:
         for key, value in work.advance(photos, pages, loaded).items():
             sums[key] = sums.get(key, 0.0) + value
             counts[key] = counts.get(key, 0) + 1
-        work.core_seconds += time.process_time() - cpu
-        cpu = time.process_time()
+        work.count_time(time.process_time() - cpu, time.monotonic() - clock)
+        cpu, clock = time.process_time(), time.monotonic()
         if work.step % run.log_every == 0:
             say(_line(work, {key: value / counts[key] for key, value in sums.items()}))
             sums, counts = {}, {}
