@@ -8,6 +8,7 @@ mild.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -30,6 +31,7 @@ Floats = NDArray[np.float32]
 CLOSE = 0.01  # relative difference of size that is let be
 NEAR = QUALITY_UNIT // 8  # nearer than this the latents of another base quality serve
 SEARCH_STEPS = 12
+TURNS = 4  # files made at most
 MILD = 0.75  # strength up to which the unguided size is estimated well enough (within 2.5 %)
 SMALL = 512 * 512  # pixels; in files of smaller pictures every byte counts
 
@@ -87,7 +89,8 @@ def _match(
     base = _solve(guess, plane_at, guess(uniform) - map_bits)
     if base is not None and abs(base - start) > NEAR:
         analysis = analyse(pixels, base / QUALITY_UNIT, spec)
-    for turn in range(3):
+    tried: list[tuple[int, int]] = []
+    for turn in range(TURNS):
         if base is None:
             return None
         trace = Trace.empty(analysis.y.shape)
@@ -99,10 +102,22 @@ def _match(
         if wanted is not None:
             latents = len(coded.frame.latents or b"")
             target = bits(plane) * max(latents + wanted - len(data), 1) / max(latents, 1)
-        if abs(bits(plane) / target - 1) < CLOSE or turn == 2:
+        if abs(bits(plane) / target - 1) < CLOSE or turn == TURNS - 1:
             return data
-        base = _solve(bits, plane_at, target)
+        tried.append((base, len(data)))
+        base = _between(tried, wanted) or _solve(bits, plane_at, target)
     return None
+
+
+def _between(tried: list[tuple[int, int]], wanted: int | None) -> int | None:
+    """The base quality on a straight line of ln(bytes) through the last two files, where the wanted size lies between
+    them; None elsewhere."""
+    if wanted is None or len(tried) < 2:
+        return None
+    (one, less), (other, more) = sorted(tried[-2:], key=lambda pair: pair[1])
+    if not less < wanted < more:
+        return None
+    return round(one + (other - one) * math.log(wanted / less) / math.log(more / less))
 
 
 def _mean_offset(spec: MapSpec) -> int:
