@@ -91,10 +91,10 @@ def test_the_first_fifth_is_shallow_where_wanted(state, options, known_teacher, 
 
 
 def test_pages_are_for_teachers_that_read(state, options, monkeypatch, teacher):
-    reader = fidelity.ReadingTeacher(lambda lines: lines.mean((1, 2))[:, None, :6].softmax(-1))
+    reader = fidelity.PageTeacher(lambda lines: lines.mean((1, 2))[:, None, :6].softmax(-1), fidelity.letters)
     both = {"teacher": teacher, "reader": reader}
     monkeypatch.setattr(adapter_loop, "load_teachers", lambda _names, _device: both)
-    monkeypatch.setattr(fidelity.ReadingTeacher, "to", lambda _self, _device: None)
+    monkeypatch.setattr(fidelity.PageTeacher, "to", lambda _self, _device: None)
     looks = []
     whole = adapter_loop.distances
     monkeypatch.setattr(
@@ -261,7 +261,7 @@ def test_a_reader_looks_at_strips_as_high_as_lines():
         seen.append(lines)
         return lines.mean((1, 2))[:, :, None].expand(-1, -1, 3).softmax(-1)
 
-    ((level, answer),) = fidelity.ReadingTeacher(network)(torch.rand(2, 3, 64, 96))
+    ((level, answer),) = fidelity.PageTeacher(network, fidelity.letters)(torch.rand(2, 3, 64, 96))
     assert level == "reading" and answer.shape == (2, 2 * 144 * 3)
     assert seen[0].shape == (4, 3, 48, 144) and float(seen[0].abs().max()) <= 1
     assert torch.allclose(answer.square(), torch.full_like(answer, 1 / 3), atol=1e-5)

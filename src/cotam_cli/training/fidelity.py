@@ -7,7 +7,7 @@ Several teachers share the loss, so that the gain does not sit in one network's 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from cotam_cli.guidance.towers import onnx_vit, open_clip_vit
 
 SHALLOW, DEEP = 0.1, 1.0  # weights of the paper
 TEXT, READING = 0.2, 0.2
-LINE = 48  # pixels
+STRIP, LINE = 32, 48  # rows of pixels that are read as a line, and rows of a recogniser's line
 TEXT_SPREAD = 0.01
 """A tenth of what maps of text have; without text a map has 1e-7, and a speck would outweigh a batch."""
 
@@ -68,43 +68,45 @@ class VitTeacher:
         return levels + [("deep", self.tower.normed(answer.tokens[block])) for block in self.deep]
 
 
+Answers = list[tuple[str, Tensor]]
+
+
 @dataclass(frozen=True)
-class TextTeacher:
-    """A text detector's map of where words are, as a deep answer."""
+class PageTeacher:
+    """A network that looks at type, and how it is asked: `text_map` or `letters`."""
 
     network: nn.Module
-    stride: int = 32
+    ask: Callable[[nn.Module, Tensor], Answers]
+    stride: int = STRIP
     reads: bool = True
 
     def to(self, device: torch.device) -> None:
         self.network.to(device)
 
-    def __call__(self, pixels: Tensor) -> list[tuple[str, Tensor]]:
-        # PP-OCR's detectors take BGR in -1..1.
-        return [("text", self.network((pixels.flip(1) - 0.5) / 0.5))]
+    def __call__(self, pixels: Tensor) -> Answers:
+        return self.ask(self.network, pixels)
 
 
-@dataclass(frozen=True)
-class ReadingTeacher:
+def _normalised(pixels: Tensor) -> Tensor:
+    """As PP-OCR's networks take them: BGR in -1..1."""
+    return (pixels.flip(1) - 0.5) / 0.5
+
+
+def text_map(detector: nn.Module, pixels: Tensor) -> Answers:
+    """A text detector's map of where words are, as a deep answer."""
+    return [("text", detector(_normalised(pixels)))]
+
+
+def letters(recogniser: nn.Module, pixels: Tensor) -> Answers:
     """A text recogniser's letters in strips as high as a line of type, as a deep answer: square roots of their
     probabilities, whose squared error is the Hellinger distance. Strips without type read as blanks, and weigh nothing.
     """
-
-    network: nn.Module
-    stride: int = 32
-    reads: bool = True
-
-    def to(self, device: torch.device) -> None:
-        self.network.to(device)
-
-    def __call__(self, pixels: Tensor) -> list[tuple[str, Tensor]]:
-        n, _, _, width = pixels.shape
-        strips = pixels.unflatten(2, (-1, self.stride)).transpose(1, 2).flatten(0, 1)
-        # PP-OCR's recognisers take lines of 48 pixels, BGR in -1..1.
-        size = (LINE, width * LINE // self.stride)
-        lines = F.interpolate(strips.float(), size=size, mode="bilinear", align_corners=False)
-        letters = self.network((lines.flip(1) - 0.5) / 0.5).float()
-        return [("reading", letters.clamp_min(1e-7).sqrt().view(n, -1))]
+    n, _, _, width = pixels.shape
+    strips = pixels.unflatten(2, (-1, STRIP)).transpose(1, 2).flatten(0, 1)
+    size = (LINE, width * LINE // STRIP)
+    lines = F.interpolate(strips.float(), size=size, mode="bilinear", align_corners=False)
+    found = recogniser(_normalised(lines)).float()
+    return [("reading", found.clamp_min(1e-7).sqrt().view(n, -1))]
 
 
 def load_teacher(name: str) -> Teacher:
@@ -114,9 +116,9 @@ def load_teacher(name: str) -> Teacher:
     Raises CotamError (its child GuideError for towers) where it cannot be had.
     """
     if name.startswith("text:"):
-        return TextTeacher(text_network(Path(name.removeprefix("text:"))))
+        return PageTeacher(text_network(Path(name.removeprefix("text:"))), text_map)
     if name.startswith("read:"):
-        return ReadingTeacher(text_network(Path(name.removeprefix("read:"))))
+        return PageTeacher(text_network(Path(name.removeprefix("read:"))), letters)
     is_clip = name.startswith("clip:")
     vit = open_clip_vit(name.removeprefix("clip:")) if is_clip else onnx_vit(Path(name))
     last = len(vit.blocks)
