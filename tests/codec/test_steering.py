@@ -61,4 +61,4 @@ def test_the_same_picture_gives_the_same_file():
 @pytest.mark.parametrize("guide", ["attention", "mix", "focus"])
 def test_the_embedded_guides_map_costs_little(guide):
     facts = cotam_cli.info(cotam_cli.encode(PHOTO, quality=3, guide=guide))
-    assert 0 < facts.chunks["map"] <= 0.02 * facts.bytes
+    assert 0 < facts.chunks["map"] <= 42  # 1.5 % of ctm-5's file; later models' are smaller, the map is not

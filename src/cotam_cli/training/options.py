@@ -38,7 +38,7 @@ HELP = {
     "features": "Channels of the hyperprior.",
     "context": "Channels of the parameter networks.",
     "context_hidden": "Hidden channels of their blocks.",
-    "cooling": "The last share of the minutes, in which the rates fall to zero.",
+    "cooling": "The last share of the minutes, in which the rates fall to zero; on an accelerator alone.",
     "distant": "Share of the steps with crops twice as wide, a quarter as many; teachers look at them halved.",
     "fidelity": "Weight of what the teachers miss.",
     "seen": "Crops of a worker's batch that the teachers look at.",
