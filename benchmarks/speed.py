@@ -44,7 +44,9 @@ Figures = dict[str, Any]
 def run_once(command: list[str]) -> tuple[float, float]:
     """Wall seconds and peak MB of a process. Raises CalledProcessError when it fails."""
     began = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    # an installed package has its bytecode beside it; where Python is told to write none, each run would compile it
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     _, status, usage = os.wait4(child.pid, 0)
     seconds = time.perf_counter() - began
     child.returncode = os.waitstatus_to_exitcode(status)

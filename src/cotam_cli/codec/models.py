@@ -151,6 +151,8 @@ def open_session(data: bytes) -> Any:
     options.log_severity_level = 3
     options.intra_op_num_threads = _threads()
     options.enable_cpu_mem_arena = False  # tiles of several sizes would each leave their memory behind
+    # its threads would wait in a busy loop, on the cores that NumPy's matrix products come to next
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
