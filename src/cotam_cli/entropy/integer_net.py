@@ -15,19 +15,28 @@ from numpy.typing import NDArray
 
 LIMIT = 32767
 EXACT = 2**53
+CACHED = 1 << 15  # numbers that stay in the cache from one step of `_finish` to the next
 
 Activations = NDArray[np.float64]  # integers within +-LIMIT
 
 
-def _finish(acc: Activations, leaky: bool) -> Activations:
-    """Round half up, leaky ReLU, clip; in place. `acc` already holds acc / 2^shift + 1/2."""
-    np.floor(acc, out=acc)
-    if leaky:
-        negative = acc * 0.125
-        negative += 0.5
-        np.floor(negative, out=negative)
-        np.maximum(acc, negative, out=acc)  # for v < 0, v <= round(v / 8) <= 0
-    return np.clip(acc, -LIMIT, LIMIT, out=acc)
+def _finish(acc: Activations, bias: Activations, leaky: bool) -> Activations:
+    """Bias, round half up, leaky ReLU, clip; in place. `acc` [rows, channels] and `bias` [channels] are scaled by
+    2^-shift, and the bias holds the half of the rounding."""
+    rows, channels = acc.shape
+    step = max(1, CACHED // channels)
+    scratch = np.empty((step, channels))
+    for top in range(0, rows, step):
+        part = acc[top : top + step]
+        part += bias
+        np.floor(part, out=part)
+        if leaky:
+            negative = np.multiply(part, 0.125, out=scratch[: len(part)])
+            negative += 0.5
+            np.floor(negative, out=negative)
+            np.maximum(part, negative, out=part)  # for v < 0, v <= round(v / 8) <= 0
+        np.clip(part, -LIMIT, LIMIT, out=part)
+    return acc
 
 
 def product(x: Activations, weight: Activations) -> Activations:
@@ -57,8 +66,7 @@ class Dense:
     def __call__(self, x: Activations) -> Activations:
         rows, columns, inputs = x.shape
         acc = product(x.reshape(rows * columns, inputs), self.scaled_weight)  # type: ignore[attr-defined]
-        acc += self.scaled_bias  # type: ignore[attr-defined]
-        return _finish(acc, self.leaky).reshape(rows, columns, -1)
+        return _finish(acc, self.scaled_bias, self.leaky).reshape(rows, columns, -1)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -83,14 +91,14 @@ class Depthwise:
         rows, columns, channels = x.shape
         padded = np.zeros((rows + 2, columns + 2, channels))
         padded[1:-1, 1:-1] = x
-        acc = np.empty_like(x)
-        acc[:] = self.scaled_bias  # type: ignore[attr-defined]
+        acc = np.zeros_like(x)
         part = np.empty_like(x)
         for i in range(3):
             for j in range(3):
                 np.multiply(padded[i : i + rows, j : j + columns], self.scaled_weight[i, j], out=part)  # type: ignore[attr-defined]
                 acc += part
-        return _finish(acc, leaky=False)
+        _finish(acc.reshape(-1, channels), self.scaled_bias, leaky=False)  # type: ignore[attr-defined]
+        return acc
 
 
 @dataclass(frozen=True)
