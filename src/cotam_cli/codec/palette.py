@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from cotam_cli.codec.screen import Mask, Pixels, packed, unpacked
+from cotam_cli.codec.screen import Mask, Pixels, packed, strips, unpacked
 
 CELL = 32  # pixels a side
 COLOURS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 255)
-STRIP = 1 << 20  # pixels
 MANY = 4096  # distinct colours among which clusters are looked for; rarer ones take the nearest
 ROUNDS = 8
 STRUCTURE, CONTRAST = (
@@ -51,7 +50,7 @@ class Drawing:
         height, width = pixels.shape[:2]
         inside = spread(cells, height, width)
         several = [
-            np.unique(packed(pixels[part])[inside[part]], return_counts=True) for part in strips(pixels)
+            np.unique(packed(pixels[part])[inside[part]], return_counts=True) for part in strips(pixels, CELL)
         ]
         found, where = np.unique(np.concatenate([colours for colours, _ in several]), return_inverse=True)
         counts = np.bincount(where.ravel(), np.concatenate([counts for _, counts in several])).astype(
@@ -61,7 +60,7 @@ class Drawing:
         rank = np.empty(len(order), np.uint32)
         rank[order] = np.arange(len(order))
         index = np.zeros((height, width), np.uint32)
-        for part in strips(pixels):
+        for part in strips(pixels, CELL):
             at = rank[np.searchsorted(found, packed(pixels[part])).clip(max=len(found) - 1)]
             index[part] = np.where(inside[part], at, 0)
         colours = unpacked(found[order])
@@ -166,16 +165,11 @@ def spread(cells: Cells, height: int, width: int) -> Mask:
 def squared_errors(pixels: Pixels, other: Pixels) -> Costs:
     """Squared error of each cell, summed over pixels and components."""
     return np.concatenate(
-        [sums(np.square(pixels[part].astype(np.int32) - other[part]).sum(-1)) for part in strips(pixels)]
+        [
+            sums(np.square(pixels[part].astype(np.int32) - other[part]).sum(-1))
+            for part in strips(pixels, CELL)
+        ]
     )
-
-
-def strips(pixels: Pixels) -> list[slice]:
-    """Whole rows of cells, about a million pixels each: what is computed on the way has four and more bytes a
-    component, too many for a whole large picture."""
-    height, width = pixels.shape[:2]
-    rows = max(1, STRIP // (CELL * width)) * CELL
-    return [slice(top, top + rows) for top in range(0, height, rows)]
 
 
 def sums(values: NDArray[np.generic], side: int = CELL) -> Costs:

@@ -53,12 +53,12 @@ def encode_screen(screen: Screen) -> bytes:
     seen = None if screen.seen is None or screen.seen.all() else screen.seen
     part = seen is not None
     values = np.unique(
-        np.concatenate([np.unique(_numbers(screen.pixels, seen, rows)) for rows in _strips(screen.pixels)])
+        np.concatenate([np.unique(_numbers(screen.pixels, seen, rows)) for rows in strips(screen.pixels)])
     )
     if len(values) > MAX_COLOURS:
         raise ValueError(f"{len(values)} colours in a screen layer")
     index = np.empty((height, width), np.uint8)
-    for rows in _strips(index):
+    for rows in strips(index):
         index[rows] = np.searchsorted(values, _numbers(screen.pixels, seen, rows))
     palette = unpacked(values[part:] - np.uint32(part))
     head = _HEAD.pack(_checksum(index, palette, part), len(values) - 1, part)
@@ -107,10 +107,11 @@ def _head(payload: bytes) -> tuple[int, int, int]:
     return checksum, last + 1, part
 
 
-def _strips(pixels: Pixels) -> list[slice]:
-    """Rows of about a million pixels each: what is computed on the way has four bytes a pixel and more."""
+def strips(pixels: Pixels, unit: int = 1) -> list[slice]:
+    """Rows of about a million pixels each, a multiple of `unit`: what is computed on the way has four and more bytes a
+    component, too many for a whole large picture."""
     height, width = pixels.shape[:2]
-    rows = max(1, STRIP // width)
+    rows = max(1, STRIP // (unit * width)) * unit
     return [slice(top, top + rows) for top in range(0, height, rows)]
 
 
@@ -137,6 +138,6 @@ def _checksum(index: NDArray[np.uint8], palette: Pixels, part: bool) -> int:
         opaque = np.hstack([palette, np.full((len(palette), 1), 255, np.uint8)])
         palette = np.vstack([np.zeros((1, 4), np.uint8), opaque])
     checksum = 0
-    for rows in _strips(index):
+    for rows in strips(index):
         checksum = zlib.crc32(palette[index[rows]].tobytes(), checksum)
     return checksum
