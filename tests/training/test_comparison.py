@@ -24,11 +24,12 @@ def test_compared_with_each_of_the_others():
     )
     assert (jpeg.anchor, worse.anchor) == ("jpeg", "worse")
     assert jpeg.psnr.percent == pytest.approx(-50)
-    assert jpeg.psnr_median == pytest.approx(100)
+    assert (jpeg.psnr_singles.mean, jpeg.psnr_singles.median) == pytest.approx((500 / 3, 100))
+    assert jpeg.ms_ssim_singles.median == pytest.approx(100)
     assert jpeg.ms_ssim.percent == pytest.approx(-50)
     assert worse.psnr.percent == pytest.approx(100)
     assert worse.ms_ssim is worse.ms_ssim_home is None
-    assert compare(CURVES, "cotam")[0].psnr_median is None
+    assert compare(CURVES, "cotam")[0].psnr_singles is None
 
 
 def test_home_is_where_the_anchor_spends_005_to_08_bits():
@@ -42,6 +43,8 @@ def test_tables():
     assert "cotam against" in table
     assert "-50.0 % (28.0-43.0 dB)" in table
     assert "no common range" in table
+    single = [{"cotam": curve(f), "jpeg": curve(1), "worse": curve(1)} for f in (1, 2, 5)]
+    assert "+166.7, +100.0 %" in comparison_table("cotam", compare(CURVES, "cotam", single))
     lines = curve_table(curve(1)).splitlines()
     assert len(lines) == 7
     assert lines[1].split() == ["0", "0.0500", "28.00", "0.9000"]
