@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import cotam_cli
+from cotam_cli.codec.analysis import MapSpec
 from cotam_cli.codec.decoder import decode_to_latents
-from cotam_cli.codec.encoder import MapSpec, encode_pixels
+from cotam_cli.codec.encoder import encode_pixels
 from cotam_cli.codec.models import load_model
 
 HERE = Path(__file__).parent / "golden"

@@ -19,7 +19,8 @@ from threadpoolctl import threadpool_limits
 
 import cotam_cli
 from cotam_cli.bitstream import HEADER_SIZE
-from cotam_cli.codec.encoder import MapSpec, encode_pixels
+from cotam_cli.codec.analysis import MapSpec
+from cotam_cli.codec.encoder import encode_pixels
 from cotam_cli.codec.screen import Screen, encode_screen
 
 PIXELS = np.add.outer(np.arange(20) * 11, np.arange(36) * 5).astype(np.uint8)[..., None].repeat(3, 2)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 from cotam_cli.bitstream import (
     HEADER_SIZE,
@@ -80,6 +80,7 @@ def encode(
     max_bytes: int | None = None,
     base64: bool = False,
     target_bpp: float | None = None,
+    effort: int = 0,
     max_side: int | None = None,
     background: tuple[int, int, int] = (255, 255, 255),
     alpha: bool = False,
@@ -101,6 +102,8 @@ def encode(
         max_bytes: instead of `quality`: the finest that fits; within 3 % below where the qualities reach so far.
         base64: count max_bytes after base64.
         target_bpp: as max_bytes, in bits per coded pixel (of each frame).
+        effort: 0 to 3; each step takes a few decodings' time and gives more for the same bytes, most of it at
+            qualities above 2. Decoding is the same.
         max_side: scale down first, so that no side has more pixels; the file tells the original size.
         background: sRGB colour behind transparent parts, where `alpha` is not asked for.
         alpha: keep transparency, without loss.
@@ -124,6 +127,7 @@ def encode(
         max_bytes=max_bytes,
         base64=base64,
         target_bpp=target_bpp,
+        effort=effort,
         max_side=max_side,
         background=background,
         alpha=alpha,
@@ -147,6 +151,7 @@ def encode_parts(
     max_bytes: int | None,
     base64: bool,
     target_bpp: float | None,
+    effort: int,
     max_side: int | None,
     background: tuple[int, int, int],
     alpha: bool,
@@ -159,6 +164,8 @@ def encode_parts(
 
     if max_side is not None and max_side < 1:
         raise CotamError(f"max_side is {max_side}; give at least 1 pixel")
+    if effort not in range(4):
+        raise CotamError(f"effort is {effort}; choose 0 (fast), 1, 2 or 3")
     frames = _frames(image, Wishes(background, alpha, keep_icc, keep_metadata, max_side), name)
     first, duration = next(frames)
     limit = _limit(max_bytes, base64, target_bpp, first.width * first.height)
@@ -167,23 +174,37 @@ def encode_parts(
     if duration is not None:
         if find_source(guide) is not None:
             raise GuideError("animations are coded evenly so far; leave the guide out or give none")
-        return _encode_animation(first, duration, frames, quality, limit, target_bpp is not None)
+        return _encode_animation(first, duration, frames, quality, limit, target_bpp is not None, effort)
     importance = plan_map(first.pixels, guide, guide_options)
     if limit is not None:
         from cotam_cli.codec.budget import encode_to_size
 
-        extras = _extras(first)
-        return [encode_to_size(first.pixels, limit, importance=importance, alpha=first.alpha, extras=extras)]
+        return [
+            encode_to_size(
+                first.pixels,
+                limit,
+                importance=importance,
+                alpha=first.alpha,
+                extras=_extras(first),
+                effort=effort,
+            )
+        ]
     from cotam_cli.codec.screening import split_screen
 
     rest, screen = split_screen(first.pixels, quality)
+    beside: dict[str, Any] = {
+        "screen": screen,
+        "alpha": first.alpha,
+        "extras": _extras(first),
+        "effort": effort,
+    }
     if importance is None:
         from cotam_cli.codec.encoder import encode_pixels
 
-        return [encode_pixels(rest, quality, screen=screen, alpha=first.alpha, extras=_extras(first))]
+        return [encode_pixels(rest, quality, **beside)]
     from cotam_cli.codec.steering import encode_guided
 
-    return [encode_guided(rest, quality, importance, screen=screen, alpha=first.alpha, extras=_extras(first))]
+    return [encode_guided(rest, quality, importance, **beside)]
 
 
 def decode(
@@ -331,6 +352,7 @@ def _encode_animation(
     quality: float,
     limit: int | None,
     per_frame: bool,
+    effort: int,
 ) -> list[bytes]:
     """One file for each FRAMES_PER_FILE frames; a budget is shared out evenly."""
     from cotam_cli.codec.budget import encode_frames_to_size
@@ -347,13 +369,15 @@ def _encode_animation(
         frames = (split_frame(frame, quality) for frame in timed())
         while part := next(frames, None):
             several = chain([part], islice(frames, FRAMES_PER_FILE - 1))
-            files.append(encode_frames(several, quality, extras=extras if not files else ()))
+            beside = extras if not files else ()
+            files.append(encode_frames(several, quality, extras=beside, effort=effort))
         return files
     every = list(timed())
     share = float(limit) if per_frame else limit / len(every)
     for start in range(0, len(every), FRAMES_PER_FILE):
         some = every[start : start + FRAMES_PER_FILE]
-        files.append(encode_frames_to_size(some, int(share * len(some)), extras=extras if not files else ()))
+        beside = extras if not files else ()
+        files.append(encode_frames_to_size(some, int(share * len(some)), extras=beside, effort=effort))
     return files
 
 

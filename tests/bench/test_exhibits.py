@@ -6,7 +6,8 @@ from bench.making import save, scene
 from cotam_cli.bench.codecs import anchors
 from cotam_cli.bench.exhibits import busiest, importance_map, make_exhibits
 from cotam_cli.bench.measuring import Job, measure
-from cotam_cli.codec.encoder import MapSpec, encode_pixels
+from cotam_cli.codec.analysis import MapSpec
+from cotam_cli.codec.encoder import encode_pixels
 
 
 def test_the_window_with_the_most_edges():

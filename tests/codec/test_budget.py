@@ -11,8 +11,9 @@ from PIL import Image
 import cotam_cli
 from cotam_cli.bitstream import Chunk
 from cotam_cli.codec import budget
+from cotam_cli.codec.analysis import MapSpec
 from cotam_cli.codec.budget import Trial, encode_frames_to_size, encode_to_size
-from cotam_cli.codec.encoder import MapSpec, TimedPixels, encode_pixels
+from cotam_cli.codec.encoder import TimedPixels, encode_pixels
 from cotam_cli.errors import BudgetError, CotamError
 
 PHOTO = np.asarray(Image.open(Path(__file__).parents[2] / "examples" / "kodim23.png").convert("RGB"))
@@ -30,13 +31,18 @@ def test_within_three_percent_below(share: float) -> None:
 
 def test_a_large_picture_is_sampled_first(monkeypatch: pytest.MonkeyPatch) -> None:
     analysed = []
-    real = budget.analyse
 
-    def spy(pixels, quality, importance):
-        analysed.append(pixels.shape[:2])
-        return real(pixels, quality, importance)
+    def watch(name: str) -> None:
+        real = getattr(budget, name)
 
-    monkeypatch.setattr(budget, "analyse", spy)
+        def spy(pixels, *others):
+            analysed.append(pixels.shape[:2])
+            return real(pixels, *others)
+
+        monkeypatch.setattr(budget, name, spy)
+
+    watch("analyse")
+    watch("analyse_finely")
     data = encode_to_size(PHOTO, 12_000)
     assert 0.97 * 12_000 <= len(data) <= 12_000
     assert analysed[0] == (64, 64 * 12)  # an eighth of the picture
@@ -115,7 +121,7 @@ def test_api_counts_base64_and_bits_per_pixel() -> None:
 
 
 def test_estimates_are_near_the_truth() -> None:
-    from cotam_cli.codec.encoder import analyse
+    from cotam_cli.codec.analysis import analyse
 
     analysis = analyse(CROP, 4.0, None)
     trial, _ = budget._trial(analysis, 4 * 4096, None, None, ())

@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from cotam_cli.bitstream import Header
+from cotam_cli.codec.analysis import MapSpec
 from cotam_cli.codec.decoder import decode_pixels
-from cotam_cli.codec.encoder import MapSpec, encode_pixels
+from cotam_cli.codec.encoder import encode_pixels
 from cotam_cli.codec.models import Gains
 from cotam_cli.codec.quality import apply_gain, quality_plane, undo_gain
 from cotam_cli.entropy.tables import t_of_quality

@@ -10,7 +10,8 @@ import cotam_cli
 from cotam_cli.codec.budget import _encode_plain
 from cotam_cli.codec.encoder import encode_pixels
 from cotam_cli.codec.palette import COLOURS, Drawing, cluster
-from cotam_cli.codec.screening import LEGIBLE, lambda_of, may_pay, network_costs, plan_screen, split_screen
+from cotam_cli.codec.quality import lambdas
+from cotam_cli.codec.screening import LEGIBLE, may_pay, network_costs, plan_screen, split_screen
 
 PHOTO = np.asarray(Image.open(Path(__file__).parents[2] / "examples" / "kodim23.png").convert("RGB"))
 
@@ -46,7 +47,7 @@ def test_a_page_is_smaller_and_closer_with_a_layer(quality: int) -> None:
     pixels = page()
     with_layer, without = cotam_cli.encode(pixels, quality=quality), encode_pixels(pixels, quality)
     assert "screen" in cotam_cli.info(with_layer).chunks
-    weight = lambda_of(quality) * pixels.shape[0] * pixels.shape[1] / 8
+    weight = lambdas(quality) * pixels.shape[0] * pixels.shape[1] / 8
     costs = [len(data) + weight * error(pixels, data) for data in (with_layer, without)]
     assert costs[0] < 0.8 * costs[1]
 
@@ -93,7 +94,7 @@ def test_a_blank_page_takes_the_bytes_that_bound_its_size() -> None:
 
 
 def test_costs_of_the_networks_are_those_of_their_file() -> None:
-    weight = lambda_of(3.0) * PHOTO.shape[0] * PHOTO.shape[1]
+    weight = lambdas(3.0) * PHOTO.shape[0] * PHOTO.shape[1]
     data = encode_pixels(PHOTO, 3.0)
     wanted = 8 * len(data) + weight * error(PHOTO, data)
     assert network_costs(PHOTO, 3.0).sum() == pytest.approx(wanted, rel=0.01)

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 import cotam_cli
-from cotam_cli.codec.encoder import MapSpec, encode_pixels
+from cotam_cli.codec.analysis import MapSpec
+from cotam_cli.codec.encoder import encode_pixels
 from cotam_cli.codec.steering import encode_guided
 
 PHOTO = np.asarray(Image.open(Path(__file__).parents[2] / "examples" / "kodim23.png").convert("RGB"))

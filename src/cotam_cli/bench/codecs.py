@@ -87,15 +87,16 @@ def encode_near(codec: Codec, pixels: Pixels, bpp: float) -> Encoded:
     return min(tried, key=lambda encoded: abs(encoded.bpp - bpp))
 
 
-def cotam(guide: str = "auto", target: Literal["mllm", "human"] = "mllm") -> Codec:
+def cotam(guide: str = "auto", target: Literal["mllm", "human"] = "mllm", effort: int = 0) -> Codec:
     """This package's codec with its newest model, through the library's face."""
     record = records()[-1]
+    parts = ("cotam", *([] if target == "mllm" else [target]), *([f"effort{effort}"] if effort else []))
     return Codec(
-        name="cotam" if target == "mllm" else f"cotam:{target}",
-        version=f"{record.name}-{record.manifest_sha256[:12]}-{_own_code()}-{guide}-{target}",
+        name=":".join(parts),
+        version=f"{record.name}-{record.manifest_sha256[:12]}-{_own_code()}-{guide}-{target}-{effort}",
         ladder=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0),
         settings=tuple(1 + k / 64 for k in range(7 * 64 + 1)),
-        encode=partial(_encode_cotam, guide=guide),
+        encode=partial(_encode_cotam, guide=guide, effort=effort),
         decode=partial(_decode_cotam, target=target),
         about=f"model {record.name}",
     )
@@ -111,8 +112,8 @@ def _own_code() -> str:
     return digest.hexdigest()[:12]
 
 
-def _encode_cotam(pixels: Pixels, setting: float, guide: str) -> bytes:
-    return api.encode(pixels, quality=setting, guide=guide)
+def _encode_cotam(pixels: Pixels, setting: float, guide: str, effort: int) -> bytes:
+    return api.encode(pixels, quality=setting, guide=guide, effort=effort)
 
 
 def _decode_cotam(data: bytes, target: Literal["mllm", "human"]) -> Pixels:

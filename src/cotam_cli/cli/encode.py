@@ -65,6 +65,13 @@ class Settings:
     help="Instead of a quality: the finest file of at most this size, such as 200KB.",
 )
 @click.option("--target-bpp", type=click.FloatRange(0, min_open=True), help="The same, in bits per pixel.")
+@click.option(
+    "--effort",
+    type=click.IntRange(0, 3),
+    default=0,
+    show_default=True,
+    help="Steps that refine what is coded: more for the same bytes, at a few decodings' time each.",
+)
 @click.option("--base64", is_flag=True, help="Count the size after base64, as most APIs do.")
 @click.option(
     "--max-side",

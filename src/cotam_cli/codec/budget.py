@@ -17,22 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cotam_cli.bitstream import Chunk, parse
+from cotam_cli.codec.analysis import Analysis, Hyper, MapSpec, Pixels, analyse, code, make_header
 from cotam_cli.codec.decoder import decode_pixels
-from cotam_cli.codec.encoder import (
-    Analysis,
-    Hyper,
-    MapSpec,
-    Pixels,
-    TimedPixels,
-    analyse,
-    build,
-    code,
-    encode_frames,
-    encode_pixels,
-    make_header,
-)
+from cotam_cli.codec.encoder import TimedPixels, build, encode_frames, encode_pixels
 from cotam_cli.codec.palette import squared_errors
 from cotam_cli.codec.quality import Plane, gain_curve, quality_plane
+from cotam_cli.codec.refining import analyse_finely
 from cotam_cli.codec.screening import LEGIBLE, may_pay, split_frame, split_screen
 from cotam_cli.entropy.estimate import cost_table, estimate_bits
 from cotam_cli.entropy.latents import Trace
@@ -71,6 +61,7 @@ def encode_to_size(
     importance: MapSpec | None = None,
     alpha: Pixels | None = None,
     extras: tuple[Chunk, ...] = (),
+    effort: int = 0,
 ) -> bytes:
     """Code uint8 [h, w, 3] pixels into at most max_bytes, within 3 % below where the qualities reach that far; drawn
     pictures, whose screen layer grows in steps, within what a step leaves.
@@ -79,10 +70,12 @@ def encode_to_size(
 
     Raises BudgetError, which knows the smallest possible size, where no quality fits.
     """
-    data = _encode_plain(pixels, max_bytes, importance, alpha, extras)
+    data = _encode_plain(pixels, max_bytes, importance, alpha, extras, effort)
     if not may_pay(pixels):
         return data
-    layered = _encode_layered(pixels, max_bytes, parse(data).header.quality, importance, alpha, extras)
+    layered = _encode_layered(
+        pixels, max_bytes, parse(data).header.quality, importance, alpha, extras, effort
+    )
     if layered is None:
         return data
     error, plain = (squared_errors(pixels, decode_pixels(d, target="human")).sum() for d in (layered, data))
@@ -96,6 +89,7 @@ def _encode_layered(
     importance: MapSpec | None,
     alpha: Pixels | None,
     extras: tuple[Chunk, ...],
+    effort: int,
 ) -> bytes | None:
     """The largest file with a screen layer that fits, of a few trials from a quality on; None where none was found."""
     low, high = MIN_QUALITY, MAX_QUALITY
@@ -105,7 +99,13 @@ def _encode_layered(
         step = QUALITY_UNIT  # towards the qualities at which a layer pays
         if screen is not None:
             data = encode_pixels(
-                rest, quality / QUALITY_UNIT, importance=importance, screen=screen, alpha=alpha, extras=extras
+                rest,
+                quality / QUALITY_UNIT,
+                importance=importance,
+                screen=screen,
+                alpha=alpha,
+                extras=extras,
+                effort=effort,
             )
             step = round(QUALITY_UNIT / SLOPE * math.log(AIM * max_bytes / len(data)))
             if len(data) <= max_bytes and (best is None or len(data) > len(best)):
@@ -126,6 +126,7 @@ def _encode_plain(
     importance: MapSpec | None,
     alpha: Pixels | None,
     extras: tuple[Chunk, ...],
+    effort: int,
 ) -> bytes:
     """`encode_to_size` without a screen layer."""
     analysed: tuple[int, Analysis] | None = None
@@ -134,7 +135,10 @@ def _encode_plain(
     def attempt(quality: int) -> Trial:
         nonlocal analysed, coded
         if analysed is None or abs(quality - analysed[0]) > NEAR:
-            analysed, coded = (quality, analyse(pixels, quality / QUALITY_UNIT, importance)), None
+            analysed, coded = (
+                (quality, analyse_finely(pixels, quality / QUALITY_UNIT, importance, effort)),
+                None,
+            )
         hyper = coded[1] if coded is not None and abs(quality - coded[0]) <= VERY_NEAR else None
         trial, hyper = _trial(analysed[1], quality, hyper, alpha, extras)
         coded = coded if hyper is None else (quality, hyper)
@@ -144,13 +148,13 @@ def _encode_plain(
 
 
 def encode_frames_to_size(
-    frames: Sequence[TimedPixels], max_bytes: int, *, extras: tuple[Chunk, ...] = ()
+    frames: Sequence[TimedPixels], max_bytes: int, *, extras: tuple[Chunk, ...] = (), effort: int = 0
 ) -> bytes:
     """Code an animation, at one quality for all frames, into at most max_bytes; as `encode_to_size`."""
     try:
-        return _frames_to_size(frames, max_bytes, extras, split_frame)
+        return _frames_to_size(frames, max_bytes, extras, split_frame, effort)
     except BudgetError:  # layers take more bytes at the lowest quality than latents do
-        return _frames_to_size(frames, max_bytes, extras, lambda frame, _quality: frame)
+        return _frames_to_size(frames, max_bytes, extras, lambda frame, _quality: frame, effort)
 
 
 def _frames_to_size(
@@ -158,12 +162,13 @@ def _frames_to_size(
     max_bytes: int,
     extras: tuple[Chunk, ...],
     split: Callable[[TimedPixels, float], TimedPixels],
+    effort: int,
 ) -> bytes:
     seen: list[tuple[int, int]] = []
 
     def attempt(quality: int) -> Trial:
         cut = [split(frame, quality / QUALITY_UNIT) for frame in frames]
-        data = encode_frames(cut, quality / QUALITY_UNIT, extras=extras)
+        data = encode_frames(cut, quality / QUALITY_UNIT, extras=extras, effort=effort)
         slope = SLOPE
         if seen and seen[-1][0] != quality:
             slope = math.log(len(data) / seen[-1][1]) / ((quality - seen[-1][0]) / QUALITY_UNIT)

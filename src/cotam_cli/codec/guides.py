@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cotam_cli.codec.encoder import MapSpec
+from cotam_cli.codec.analysis import MapSpec
 from cotam_cli.codec.models import guide_file
 from cotam_cli.errors import GuideError
 from cotam_cli.guidance.cells import Field, to_levels

@@ -122,6 +122,10 @@ class Model:
     def hyper_analysis(self) -> onnxruntime.InferenceSession:
         return self._session("hyper.onnx")
 
+    @property
+    def slope(self) -> onnxruntime.InferenceSession:
+        return self._session("slope.onnx")
+
     def synthesis(self, target: Target) -> onnxruntime.InferenceSession:
         """Latents to the picture for people ("human"), which is the prior, or for machines ("mllm").
 

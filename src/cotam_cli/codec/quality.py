@@ -9,6 +9,8 @@ from cotam_cli.bitstream.header import Header
 from cotam_cli.codec.models import Gains
 from cotam_cli.entropy.tables import MAX_QUALITY, MIN_QUALITY, QUALITY_UNIT, t_of_quality
 
+LAMBDAS = (0.00018, 0.036)  # at quality 1 and 8: the training's
+
 Plane = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
@@ -49,6 +51,17 @@ def gain_curve(gains: Gains, plane: Plane) -> Floats:
     return _curve(gains.gain, plane)
 
 
+def regain_curve(gains: Gains, plane: Plane) -> Floats:
+    """What `undo_gain` multiplies by, as `gain_curve`."""
+    return _curve(gains.regain, plane)
+
+
+def lambdas(quality: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """Bits a pixel that one unit of distortion (squared error of 0..255) is worth at a quality of 1..8."""
+    low, high = np.log(LAMBDAS)
+    return np.asarray(np.exp(low + (high - low) * (np.asarray(quality) - 1) / 7))
+
+
 def apply_gain(gains: Gains, y: Floats, plane: Plane) -> Floats:
     """Latents of the analysis to symbol units, in place."""
     y *= _curve(gains.gain, plane)
@@ -57,5 +70,5 @@ def apply_gain(gains: Gains, y: Floats, plane: Plane) -> Floats:
 
 def undo_gain(gains: Gains, values: NDArray[np.int32], plane: Plane) -> Floats:
     """Decoded values in 1/64 of a symbol to what the synthesis takes."""
-    factors = _curve(gains.regain, plane) * np.float32(1 / 64)
+    factors = regain_curve(gains, plane) * np.float32(1 / 64)
     return np.asarray(values * factors, np.float32)

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from cotam_cli.codec.analysis import analyse, check_quality, code, make_header
 from cotam_cli.codec.decoder import DecodedLatents, synthesise
-from cotam_cli.codec.encoder import TimedPixels, analyse, check_quality, code, make_header
+from cotam_cli.codec.encoder import TimedPixels
 from cotam_cli.codec.models import load_model
 from cotam_cli.codec.palette import (
     CELL,
@@ -25,7 +26,7 @@ from cotam_cli.codec.palette import (
     squared_errors,
     sums,
 )
-from cotam_cli.codec.quality import quality_plane
+from cotam_cli.codec.quality import lambdas, quality_plane
 from cotam_cli.codec.screen import Mask, Pixels, Screen, encode_screen, fits
 from cotam_cli.codec.steering import expected_costs
 from cotam_cli.codec.tiling import BLOCK
@@ -35,7 +36,6 @@ DRAWN = 0.8  # share of pixels equal to the one at their left, in plainly drawn 
 FLAT = 0.25  # and in those that may be
 FEWEST = 0.25  # share of the cells that must be plainly drawn: 0.7 to 1 on screens and charts, 0 on photos and scans
 NEARLY_ALL = 0.95  # share of the possible cells from which on all are tried
-LAMBDAS = (0.00018, 0.036)  # squared error (0..255) to bits a pixel at quality 1 and 8: the training's
 HARDEST, GROWTH = 0.06, 0.44  # the networks' cost of busy pictures, in bits a pixel: 0.06 e^(0.44 quality)
 HOPELESS = 16.0  # times that: such cells are not drawn
 KEEP, SEAM = 1.5, 40.0  # a cell stays in a part layer up to so many times the networks' cost, and bits
@@ -82,7 +82,7 @@ def plan_screen(pixels: Pixels, quality: float) -> Screen | None:
         return None
     cells |= cells.mean() >= NEARLY_ALL
     start = min(max(round(USUAL[0] + USUAL[1] * quality), 1), len(COLOURS) - 1)
-    weight, hopeless = lambda_of(quality), HOPELESS * CELL**2 * HARDEST * math.exp(GROWTH * quality)
+    weight, hopeless = float(lambdas(quality)), HOPELESS * CELL**2 * HARDEST * math.exp(GROWTH * quality)
     drawn = Drawing.of(pixels, cells).best(start, weight)
     if (drawn.costs > hopeless).any():  # once more without these: their colours weighed on the palette
         cells &= drawn.costs <= hopeless
@@ -114,12 +114,6 @@ def _clearly_cheaper(pixels: Pixels, costs: Costs, quality: float) -> bool:
     return bool(own < CLEARLY * LEGIBLE * network_costs(mosaic, quality).sum())
 
 
-def lambda_of(quality: float) -> float:
-    """Bits a pixel that one unit of squared error is worth."""
-    low, high = map(math.log, LAMBDAS)
-    return math.exp(low + (high - low) * (quality - 1) / 7)
-
-
 def network_costs(pixels: Pixels, quality: float) -> Costs:
     """What each cell costs as the networks have it, float [rows, columns]."""
     analysis = analyse(pixels, quality, None)
@@ -130,7 +124,7 @@ def network_costs(pixels: Pixels, quality: float) -> Costs:
     bits = expected_costs(analysis.model, trace.sums).sum(-1)
     bits *= 8 * sum(len(payload or b"") for payload in (coded.frame.hyper, coded.frame.latents)) / bits.sum()
     errors = squared_errors(pixels, synthesise(decoded, "human"))
-    return sums(bits, CELL // BLOCK) + lambda_of(quality) / 3 * errors
+    return sums(bits, CELL // BLOCK) + float(lambdas(quality)) / 3 * errors
 
 
 def _possible(pixels: Pixels) -> Cells | None:

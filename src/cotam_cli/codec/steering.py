@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cotam_cli.bitstream import Chunk
-from cotam_cli.codec.encoder import MapSpec, analyse, build, code, encode_pixels, make_header
+from cotam_cli.codec.analysis import MapSpec, code, make_header
+from cotam_cli.codec.encoder import build, encode_pixels
 from cotam_cli.codec.models import Model
 from cotam_cli.codec.quality import Plane, apply_gain, quality_plane
+from cotam_cli.codec.refining import analyse_finely
 from cotam_cli.codec.screen import covers_all
 from cotam_cli.entropy.latents import Trace
 from cotam_cli.entropy.maps import encode_map
@@ -44,24 +46,28 @@ def encode_guided(
     screen: bytes | None = None,
     alpha: Pixels | None = None,
     extras: tuple[Chunk, ...] = (),
+    effort: int = 0,
 ) -> bytes:
     """Code uint8 [h, w, 3] pixels with a map, at the size that `quality` gives without one (within 3 %).
 
     At the ends of the range of quality there is no room to take from, or to give to: the strength is then halved until
-    the size fits, down to a file without a map. alpha, extras and errors as for `encode_pixels`.
+    the size fits, down to a file without a map. alpha, extras, effort and errors as for `encode_pixels`.
     """
+    unguided = partial(
+        encode_pixels, pixels, quality, screen=screen, alpha=alpha, extras=extras, effort=effort
+    )
     if screen is not None and covers_all(screen):
-        return encode_pixels(pixels, quality, screen=screen, alpha=alpha, extras=extras)
+        return unguided()
     strength = importance.strength
     exact = strength > MILD or pixels.shape[0] * pixels.shape[1] < SMALL
-    wanted = len(encode_pixels(pixels, quality, screen=screen, alpha=alpha, extras=extras)) if exact else None
+    wanted = len(unguided()) if exact else None
     while strength >= 1 / 32 and importance.levels.min() != importance.levels.max():
         spec = replace(importance, strength=strength)
-        coded = _match(pixels, quality, spec, wanted, screen, alpha, extras)
+        coded = _match(pixels, quality, spec, wanted, screen, alpha, extras, effort)
         if coded is not None:
             return coded
         strength /= 2
-    return encode_pixels(pixels, quality, screen=screen, alpha=alpha, extras=extras)
+    return unguided()
 
 
 def _match(
@@ -72,11 +78,12 @@ def _match(
     screen: bytes | None,
     alpha: Pixels | None,
     extras: tuple[Chunk, ...],
+    effort: int,
 ) -> bytes | None:
     """A guided file of the unguided size (`wanted` bytes, where that is known), None where the range of quality ends
     before it."""
     start = min(max(round(quality * QUALITY_UNIT) - _mean_offset(spec), MIN_QUALITY), MAX_QUALITY)
-    analysis = analyse(pixels, start / QUALITY_UNIT, spec)
+    analysis = analyse_finely(pixels, start / QUALITY_UNIT, spec, effort)
     model, y = analysis.model, analysis.y
     header = make_header(analysis, quality)
     uniform = quality_plane(replace(header, levels=0, strength=0), None)
@@ -88,7 +95,7 @@ def _match(
     guess = partial(_guessed_bits, model, y)
     base = _solve(guess, plane_at, guess(uniform) - map_bits)
     if base is not None and abs(base - start) > NEAR:
-        analysis = analyse(pixels, base / QUALITY_UNIT, spec)
+        analysis = analyse_finely(pixels, base / QUALITY_UNIT, spec, effort)
     tried: list[tuple[int, int]] = []
     for turn in range(TURNS):
         if base is None:

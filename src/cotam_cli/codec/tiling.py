@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ BLOCK = 16
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
+Number = TypeVar("Number", bound=np.generic)
 
 
 class Tile(NamedTuple):
@@ -58,6 +59,33 @@ def run_analysis(session: onnxruntime.InferenceSession, pixels: Pixels, planes: 
         (result,) = session.run(None, {"pixels": np.ascontiguousarray(part[None]), "planes": plane})
         y[down.start : down.end, across.start : across.end] = result[0, down.inner, across.inner]
     return y
+
+
+def run_slope(
+    session: onnxruntime.InferenceSession, latents: Floats, planes: Floats, pixels: Pixels
+) -> Floats:
+    """latents float32 [rows, columns, latents], planes [1, rows, columns, 2], the original uint8 [16 rows,
+    16 columns, 3] -> slope [rows, columns, latents]. At the edges of tiles it is near to a whole run's."""
+    rows, columns, _ = latents.shape
+    slope = np.empty(latents.shape, np.float32)
+    for down, across in grid_tiles(rows, columns):
+        extra = _up_to(down.high - down.low), _up_to(across.high - across.low)
+        part = _extended(latents[down.low : down.high, across.low : across.high], extra)
+        plane = _extended(planes[0, down.low : down.high, across.low : across.high], extra)
+        seen = pixels[down.low * BLOCK : down.high * BLOCK, across.low * BLOCK : across.high * BLOCK]
+        wanted = _extended(seen, (extra[0] * BLOCK, extra[1] * BLOCK))
+        (result,) = session.run(None, {"latents": part[None], "planes": plane[None], "pixels": wanted[None]})
+        slope[down.start : down.end, across.start : across.end] = result[0, down.inner, across.inner]
+    return slope
+
+
+def _up_to(size: int) -> int:
+    """Positions that are missing from a multiple of 4, and from 8: what structural distance needs."""
+    return max(-size % 4, 8 - size)
+
+
+def _extended(values: NDArray[Number], extra: tuple[int, int]) -> NDArray[Number]:
+    return np.pad(values, ((0, extra[0]), (0, extra[1]), (0, 0)), mode="edge")
 
 
 def run_synthesis(session: onnxruntime.InferenceSession, latents: Floats, planes: Floats) -> Pixels:

@@ -133,6 +133,7 @@ def grow_state(source: Path, run: Path, **sizes: int) -> None:
 @click.option("--limit", type=click.IntRange(1), help="Pictures of each set, spread evenly; all by default.")
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes.")
 @click.option("--state", "source", type=EXISTING, help="The model's training state.")
+@click.option("--effort", type=click.IntRange(0, 3), default=0, show_default=True, help="The encoder's.")
 @one_line_errors
 def evaluation(
     data: Path,
@@ -144,6 +145,7 @@ def evaluation(
     limit: int | None,
     workers: int,
     source: Path | None,
+    effort: int,
 ) -> None:
     """Measure the newest model against JPEG, WebP, AVIF and JPEG XL on the pictures under DATA.
 
@@ -173,5 +175,6 @@ def evaluation(
         limit=limit,
         only=against or None,
         network=network,
+        effort=effort,
     )
     click.echo((out / "evaluation.txt").read_text())

@@ -52,6 +52,7 @@ def evaluate(
     limit: int | None = None,
     only: Iterable[str] | None = None,
     network: Network | None = None,
+    effort: int = 0,
 ) -> dict[str, SetResult]:
     """Measure the newest model, without guide and adapter, against every other codec.
 
@@ -64,11 +65,12 @@ def evaluate(
         limit: pictures of each set, spread evenly; None takes all.
         only: names of the codecs to compare with; None takes all.
         network: the float network that the model was exported from, to measure what the integer path costs.
+        effort: the encoder's, 0 to 3.
 
     Raises:
         CotamError: a folder without pictures, a picture that cannot be read, an unknown codec.
     """
-    codecs, notes = _codecs(qualities, only)
+    codecs, notes = _codecs(qualities, only, effort)
     results, pictures = {}, {}
     for name, folder in folders.items():
         paths = find_pictures(folder, limit)
@@ -85,9 +87,11 @@ def evaluate(
     return results
 
 
-def _codecs(qualities: Sequence[float], only: Iterable[str] | None) -> tuple[list[Codec], list[str]]:
+def _codecs(
+    qualities: Sequence[float], only: Iterable[str] | None, effort: int
+) -> tuple[list[Codec], list[str]]:
     """cotam first, then the anchors; and what there is to say about those that are missing."""
-    own = replace(cotam(guide="none", target="human"), name="cotam", ladder=tuple(qualities))
+    own = replace(cotam(guide="none", target="human", effort=effort), name="cotam", ladder=tuple(qualities))
     found, missing = anchors()
     if only is not None:
         wanted = set(only)

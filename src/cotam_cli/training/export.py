@@ -21,6 +21,7 @@ from cotam_cli.training.graphs import analysis_graph, hyper_graph, synthesis_gra
 from cotam_cli.training.integers import calibrate, coder_tables, convert
 from cotam_cli.training.network import Codec, NetworkConfig, Synthesis
 from cotam_cli.training.planes import quality_planes
+from cotam_cli.training.slopes import slope_graph
 
 CALIBRATION_CROPS = 64
 
@@ -86,6 +87,7 @@ def model_files(codec: Codec, pack: Pack, adapter: Synthesis | None = None) -> d
         "analysis.onnx": analysis_graph(codec),
         "hyper.onnx": hyper_graph(codec),
         "synthesis.onnx": synthesis_graph(codec.synthesis),
+        "slope.onnx": slope_graph(codec.synthesis),
     }
     return files if adapter is None else files | {"machine.onnx": synthesis_graph(adapter)}
 

@@ -1,5 +1,5 @@
 """The float transforms as ONNX graphs, written node by node: few operators, any picture size, uint8 pixels in
-and out, weights in half precision (cast once when a session starts)."""
+and out, weights in half precision (cast once when a session starts). `slopes` has what differentiates the synthesis."""
 
 from __future__ import annotations
 
@@ -49,14 +49,19 @@ class Graph:
         y = self.pointwise(x, module.weight, module.bias)
         return self.op("LeakyRelu", y, alpha=LEAK) if leaky else y
 
-    def block(self, x: Value, module: Block) -> Value:
+    def spatial(self, x: Value, module: Block) -> Value:
         kernel = module.spatial.weight.detach().numpy()
         weight = self.constant(kernel, half=True)
         assert module.spatial.bias is not None
         bias = self.constant(module.spatial.bias.detach().numpy())
         channels, _, side, _ = kernel.shape
-        y = self.op("Conv", x, weight, bias, kernel_shape=[side, side], pads=[side // 2] * 4, group=channels)
-        return self.op("Add", x, self.dense(self.dense(y, module.up, leaky=True), module.down))
+        return self.op(
+            "Conv", x, weight, bias, kernel_shape=[side, side], pads=[side // 2] * 4, group=channels
+        )
+
+    def block(self, x: Value, module: Block) -> Value:
+        inner = self.dense(self.spatial(x, module), module.up, leaky=True)
+        return self.op("Add", x, self.dense(inner, module.down))
 
     def lapped(self, x: Value, weight: Tensor, bias: Tensor | None, block: int) -> Value:
         """A 2x2 convolution onto the blocks between the positions, cut to the picture."""
@@ -92,7 +97,8 @@ class Graph:
         return model.SerializeToString()
 
 
-def _image(name: str, kind: int, channels: int, size: str) -> onnx.ValueInfoProto:
+def image_info(name: str, kind: int, channels: int, size: str) -> onnx.ValueInfoProto:
+    """An input or output [1, rows, columns, channels]; `size` names its rows and columns."""
     return helper.make_tensor_value_info(name, kind, [1, f"{size}_rows", f"{size}_columns", channels])
 
 
@@ -112,11 +118,11 @@ def analysis_graph(codec: Codec) -> bytes:
         x = g.block(x, block)
     y = g.op("Add", linear, g.dense(g.down(x, 2), net.head))
     inputs = [
-        _image("pixels", TensorProto.UINT8, 3, "pixel"),
-        _image("planes", TensorProto.FLOAT, 2, "eighth"),
+        image_info("pixels", TensorProto.UINT8, 3, "pixel"),
+        image_info("planes", TensorProto.FLOAT, 2, "eighth"),
     ]
     return g.finish(
-        g.to_channels_last(y), inputs, _image("y", TensorProto.FLOAT, codec.config.latents, "latent")
+        g.to_channels_last(y), inputs, image_info("y", TensorProto.FLOAT, codec.config.latents, "latent")
     )
 
 
@@ -126,9 +132,9 @@ def hyper_graph(codec: Codec) -> bytes:
     x = g.dense(g.compand(g.to_channels_first("gained")), net.first, leaky=True)
     x = g.dense(g.down(x, 2), net.second, leaky=True)
     z = g.dense(g.down(g.block(x, net.block), 2), net.head)
-    inputs = [_image("gained", TensorProto.FLOAT, codec.config.latents, "latent")]
+    inputs = [image_info("gained", TensorProto.FLOAT, codec.config.latents, "latent")]
     return g.finish(
-        g.to_channels_last(z), inputs, _image("z", TensorProto.FLOAT, codec.config.hyper, "hyper")
+        g.to_channels_last(z), inputs, image_info("z", TensorProto.FLOAT, codec.config.hyper, "hyper")
     )
 
 
@@ -150,7 +156,7 @@ def synthesis_graph(net: Synthesis) -> bytes:
     rounded = g.op("Round", g.op("Clip", pixels, g.scalar(0.0), g.scalar(255.0)))
     output = g.op("Cast", g.to_channels_last(rounded), to=TensorProto.UINT8)
     inputs = [
-        _image("latents", TensorProto.FLOAT, len(scale), "latent"),
-        _image("planes", TensorProto.FLOAT, 2, "latent"),
+        image_info("latents", TensorProto.FLOAT, len(scale), "latent"),
+        image_info("planes", TensorProto.FLOAT, 2, "latent"),
     ]
-    return g.finish(output, inputs, _image("pixels", TensorProto.UINT8, 3, "pixel"))
+    return g.finish(output, inputs, image_info("pixels", TensorProto.UINT8, 3, "pixel"))

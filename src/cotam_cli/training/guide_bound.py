@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cotam_cli.codec.analysis import analyse, code
 from cotam_cli.codec.decoder import decode_pixels
-from cotam_cli.codec.encoder import analyse, build, code
+from cotam_cli.codec.encoder import build
 from cotam_cli.codec.steering import expected_costs
 from cotam_cli.entropy.latents import Trace
 from cotam_cli.guidance.torch_vit import Tower
