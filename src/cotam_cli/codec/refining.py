@@ -22,8 +22,8 @@ from cotam_cli.entropy.tables import QUALITY_UNIT, SCALES, SKIP
 
 Floats = NDArray[np.float32]
 
-MAX_EFFORT = 3
-STEP = 0.01  # of a symbol: the root mean square by which the first step moves the latents that are coded
+LENGTHS = (0.016, 0.012, 0.01)
+"""Of a symbol, by the number of steps: the root mean square by which the first one moves the latents that are coded."""
 
 
 def analyse_finely(pixels: Pixels, quality: float, importance: MapSpec | None, effort: int) -> Analysis:
@@ -33,7 +33,7 @@ def analyse_finely(pixels: Pixels, quality: float, importance: MapSpec | None, e
 
 
 def refine(analysis: Analysis, pixels: Pixels, quality: float, steps: int) -> Analysis:
-    """The analysis of uint8 [h, w, 3] pixels with its latents moved so many steps, for a quality."""
+    """The analysis of uint8 [h, w, 3] pixels with its latents moved by 1 to 3 steps, for a quality."""
     model, plane = analysis.model, make_plane(analysis, quality)
     original = pad_to(pixels, plane.shape[0] * BLOCK, plane.shape[1] * BLOCK)
     gain, regain = gain_curve(model.gains, plane), regain_curve(model.gains, plane)
@@ -45,19 +45,20 @@ def refine(analysis: Analysis, pixels: Pixels, quality: float, steps: int) -> An
         coded = code(replace(analysis, y=y), quality, trace=trace)
         latents = undo_gain(model.gains, coded.latents.y, plane)
         slope = run_slope(model.slope, latents, planes, original)
-        slope *= weight * regain
-        count = _add_bits(slope, costs, trace, y * gain)
-        steepness = math.sqrt(float(np.square(slope).sum(dtype=np.float64)) / max(count, 1))
+        slope *= weight
+        slope *= regain
+        count = _add_bits(slope, costs, trace, y, gain)
+        steepness = math.sqrt(float(np.vdot(slope, slope)) / max(count, 1))
         if not steepness:  # nothing is coded
             break
-        length = length or STEP / steepness
+        length = length or LENGTHS[steps - 1] / steepness
         slope *= np.float32(length)
         slope /= gain
         y = y - slope
     return replace(analysis, y=y)
 
 
-def _add_bits(slope: Floats, costs: Costs, trace: Trace, gained: Floats) -> int:
+def _add_bits(slope: Floats, costs: Costs, trace: Trace, y: Floats, gain: Floats) -> int:
     """Add the slope of each latent's own bits, in place, and level it where none is coded. Returns how many are coded.
 
     What is differentiated is the mean over unit noise, as in training: the difference of the bits half a symbol
@@ -69,7 +70,8 @@ def _add_bits(slope: Floats, costs: Costs, trace: Trace, gained: Floats) -> int:
         coded = index != SKIP
         slope[row][~coded] = 0
         k = index[coded]
-        above = gained[row][coded] - trace.means[row][coded] * np.float32(1 / UNIT) + np.float32(0.5)
+        gained = y[row] * (gain if gain.ndim == 1 else gain[row])
+        above = gained[coded] - trace.means[row][coded] * np.float32(1 / UNIT) + np.float32(0.5)
         low = np.clip(np.floor(above), 1 - WIDEST, WIDEST - 1).astype(np.int32)
         part = np.clip(above - low, 0, 1)
         here = costs[k, low + WIDEST]
