@@ -147,6 +147,8 @@ def test_a_run_belongs_to_one_codec(state, options, known_teacher, tmp_path):
 def test_merging_adds_what_the_carried_adapter_had_seen(state, options, known_teacher, tmp_path):
     learn(options, state, steps=2)
     merge(state, tmp_path / "run", tmp_path / "once")
+    with pytest.raises(CotamError, match="no run of an adapter"):
+        merge(state, tmp_path / "once", tmp_path / "again")
     carried = torch.load(tmp_path / "once" / "state.pt", weights_only=True)
     learn({**options, "out": str(tmp_path / "more")}, carried, steps=3)
     merge(carried, tmp_path / "more", tmp_path / "twice")

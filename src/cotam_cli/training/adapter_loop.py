@@ -219,12 +219,14 @@ def merge(base: dict[str, Any], run: Path, out: Path, share: float = 1.0) -> Non
     """Write a codec's state with the adapter of a run as out/state.pt: its weights at `share` of the way from the
     synthesis, which trades what teachers gain for what type on scans loses.
 
-    Raises CotamError when the run belongs to another step of the codec.
+    Raises CotamError when the run is none of an adapter, or belongs to another step of the codec.
     """
     path = run / "state.pt"
     if not path.exists():
         raise CotamError(f"{run} holds no run; train one with: fidelity train")
     state = torch.load(path, weights_only=True)
+    if "base_step" not in state:
+        raise CotamError(f"{run} is no run of an adapter; train one with: fidelity train")
     if state["base_step"] != base["step"]:
         raise CotamError(f"{run} belongs to step {state['base_step']} of the codec, not {base['step']}")
     before = base["adapter"]["training"] if "adapter" in base else {}
