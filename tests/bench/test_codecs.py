@@ -98,6 +98,19 @@ def test_nearest_to_a_target(target, setting):
     assert len(asked) <= 8
 
 
+def test_few_tries_where_the_rate_grows_as_it_mostly_does():
+    asked = []
+
+    def encode(_pixels, setting):
+        asked.append(setting)
+        return bytes(round(1000 * 1.01**setting + 200))
+
+    codec = Codec("steady", "1", (), tuple(range(449)), encode, lambda data: np.zeros((1, 1, 3), np.uint8))
+    result = encode_near(codec, np.zeros((100, 100, 3), np.uint8), 4.0)
+    assert result.bpp == pytest.approx(4.0, rel=0.01)
+    assert len(asked) <= 5
+
+
 def test_nearest_to_a_target_with_a_real_codec():
     pixels = picture()
     jpeg = FOUND[0]

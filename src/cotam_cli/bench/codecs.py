@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from cotam_cli.codec.models import records
 from cotam_cli.errors import CotamError
 
 Pixels = NDArray[np.uint8]
+
+CLOSE = 0.01  # of a target in bits per pixel: near enough
 
 
 @dataclass(frozen=True)
@@ -70,21 +73,33 @@ def encode_once(codec: Codec, pixels: Pixels, setting: float) -> Encoded:
 
 
 def encode_near(codec: Codec, pixels: Pixels, bpp: float) -> Encoded:
-    """The file nearest to a target in bits per pixel, by bisection over the codec's settings.
+    """The file nearest to a target in bits per pixel, or the first within 1 % of it, among the codec's settings.
 
-    Takes the rate to rise with the setting. A target out of reach gives the lowest or the highest setting.
+    Takes the rate to rise with the setting, about as its exponential: between two files that were tried the next one
+    is where a straight line of ln(bpp) meets the target. A target out of reach gives the lowest or the highest setting.
     """
     low, high = 0, len(codec.settings) - 1
-    tried: list[Encoded] = []
+    tried: dict[int, Encoded] = {}
     while low <= high:
-        middle = (low + high) // 2
-        setting = codec.settings[middle]
-        tried.append(encode_once(codec, pixels, setting))
-        if tried[-1].bpp < bpp:
-            low = middle + 1
+        place = _next_place(tried, low, high, bpp)
+        tried[place] = encode_once(codec, pixels, codec.settings[place])
+        if abs(tried[place].bpp - bpp) < CLOSE * bpp:
+            return tried[place]
+        if tried[place].bpp < bpp:
+            low = place + 1
         else:
-            high = middle - 1
-    return min(tried, key=lambda encoded: abs(encoded.bpp - bpp))
+            high = place - 1
+    return min(tried.values(), key=lambda encoded: abs(encoded.bpp - bpp))
+
+
+def _next_place(tried: dict[int, Encoded], low: int, high: int, bpp: float) -> int:
+    """Which of the settings low..high to try: just outside them lie tried ones, but at the ends. Every third try
+    halves what is left, so that a curve of any shape is done with."""
+    below, above = tried.get(low - 1), tried.get(high + 1)
+    if below is None or above is None or len(tried) % 3 == 2:
+        return (low + high) // 2
+    part = math.log(bpp / below.bpp) / math.log(above.bpp / below.bpp)
+    return min(max(round(low - 1 + part * (high - low + 2)), low), high)
 
 
 def cotam(guide: str = "auto", target: Literal["mllm", "human"] = "mllm", effort: int = 0) -> Codec:
