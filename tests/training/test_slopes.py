@@ -3,6 +3,10 @@
 import numpy as np
 import onnxruntime
 import pytest
+
+pytest.importorskip("torch", reason="training needs PyTorch")
+pytest.importorskip("onnx", reason="the export needs ONNX")
+
 import torch
 
 from cotam_cli.training.network import Codec, NetworkConfig, from_unit
