@@ -105,6 +105,7 @@ def measure_warm(runs: int) -> tuple[dict[str, Figures], list[str]]:
     drawn = cotam_cli.encode(screen, quality=SCREEN_QUALITY)  # all of it in the screen layer
     tasks: dict[str, Callable[[], object]] = {
         "cotam encode": lambda: cotam_cli.encode(pixels, quality=float(QUALITY)),
+        "cotam encode, effort 3": lambda: cotam_cli.encode(pixels, quality=float(QUALITY), effort=3),
         "cotam decode": lambda: cotam_cli.decode(data),
         "cotam encode, a screen": lambda: cotam_cli.encode(screen, quality=SCREEN_QUALITY),
         "cotam decode, a screen": lambda: cotam_cli.decode(drawn),
