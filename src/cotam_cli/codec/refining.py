@@ -42,8 +42,7 @@ def refine(analysis: Analysis, pixels: Pixels, quality: float, steps: int) -> An
     y, length = analysis.y, 0.0
     for _ in range(steps):
         trace = Trace.empty(y.shape)
-        coded = code(replace(analysis, y=y), quality, trace=trace)
-        latents = undo_gain(model.gains, coded.latents.y, plane)
+        latents = undo_gain(model.gains, code(replace(analysis, y=y), quality, trace=trace).latents.y, plane)
         slope = run_slope(model.slope, latents, planes, original)
         slope *= weight
         slope *= regain

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 TILE = 64  # latent positions a side: 1024 pixels, about 150 MB of activations
+SLOPE_TILE = 48  # going back keeps what it met on the way: three times the memory
 HALO = 7  # latent positions: 112 pixels, what the synthesis sees around a position
 BLOCK = 16
 
@@ -42,10 +43,10 @@ def axis_tiles(size: int, tile: int = TILE, halo: int = HALO) -> list[Tile]:
     return [Tile(a, b, max(0, a - halo), min(size, b + halo)) for a, b in pairwise(edges)]
 
 
-def grid_tiles(rows: int, columns: int) -> Iterator[tuple[Tile, Tile]]:
+def grid_tiles(rows: int, columns: int, tile: int = TILE) -> Iterator[tuple[Tile, Tile]]:
     """All tiles of a latent grid, row by row."""
-    for down in axis_tiles(rows):
-        for across in axis_tiles(columns):
+    for down in axis_tiles(rows, tile):
+        for across in axis_tiles(columns, tile):
             yield down, across
 
 
@@ -68,7 +69,7 @@ def run_slope(
     16 columns, 3] -> slope [rows, columns, latents]. At the edges of tiles it is near to a whole run's."""
     rows, columns, _ = latents.shape
     slope = np.empty(latents.shape, np.float32)
-    for down, across in grid_tiles(rows, columns):
+    for down, across in grid_tiles(rows, columns, SLOPE_TILE):
         extra = _up_to(down.high - down.low), _up_to(across.high - across.low)
         part = _extended(latents[down.low : down.high, across.low : across.high], extra)
         plane = _extended(planes[0, down.low : down.high, across.low : across.high], extra)
