@@ -152,4 +152,6 @@ def test_a_budget_is_used_for_what_comes_closest() -> None:
     for budget in (1200, 2400, 4000):
         data = cotam_cli.encode(pixels, max_bytes=budget)
         assert len(data) <= budget
-        assert error(pixels, data) <= LEGIBLE * error(pixels, _encode_plain(pixels, budget, None, None, (), 0))
+        assert error(pixels, data) <= LEGIBLE * error(
+            pixels, _encode_plain(pixels, budget, None, None, (), 0)
+        )
