@@ -135,10 +135,8 @@ def _encode_plain(
     def attempt(quality: int) -> Trial:
         nonlocal analysed, coded
         if analysed is None or abs(quality - analysed[0]) > NEAR:
-            analysed, coded = (
-                (quality, analyse_finely(pixels, quality / QUALITY_UNIT, importance, effort)),
-                None,
-            )
+            analysed = quality, analyse_finely(pixels, quality / QUALITY_UNIT, importance, effort)
+            coded = None
         hyper = coded[1] if coded is not None and abs(quality - coded[0]) <= VERY_NEAR else None
         trial, hyper = _trial(analysed[1], quality, hyper, alpha, extras)
         coded = coded if hyper is None else (quality, hyper)

@@ -18,7 +18,7 @@ from cotam_cli.codec.quality import float_planes, gain_curve, lambdas, regain_cu
 from cotam_cli.codec.tiling import BLOCK, run_slope
 from cotam_cli.entropy.estimate import WIDEST, Costs, cost_table
 from cotam_cli.entropy.latents import UNIT, Trace
-from cotam_cli.entropy.tables import QUALITY_UNIT, SCALES, SKIP
+from cotam_cli.entropy.tables import QUALITY_UNIT, SKIP, scale_index
 
 Floats = NDArray[np.float32]
 
@@ -65,7 +65,7 @@ def _add_bits(slope: Floats, costs: Costs, trace: Trace, y: Floats, gain: Floats
     """
     count = 0
     for row in range(len(slope)):
-        index = np.clip((trace.sums[row].astype(np.int32) + 128) >> 8, 0, SCALES - 1)
+        index = scale_index(trace.sums[row])
         coded = index != SKIP
         slope[row][~coded] = 0
         k = index[coded]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cotam_cli.entropy.coder import PRECISION, Tables
-from cotam_cli.entropy.tables import SCALES
+from cotam_cli.entropy.tables import SCALES, scale_index
 
 WIDEST = 64  # symbols beyond cost as this one
 Costs = NDArray[np.float32]
@@ -30,6 +30,5 @@ def cost_table(tables: Tables) -> Costs:
 
 def estimate_bits(costs: Costs, sums: NDArray[np.integer], residuals: NDArray[np.floating]) -> float:
     """Bits of latents whose scale indices come from sums (1/256) and whose symbols are rounded residuals."""
-    index = np.clip((sums + 128) >> 8, 0, SCALES - 1)
     symbols = np.clip(np.rint(residuals), -WIDEST, WIDEST).astype(np.int32)
-    return float(costs[index, symbols + WIDEST].sum(dtype=np.float64))
+    return float(costs[scale_index(sums), symbols + WIDEST].sum(dtype=np.float64))

@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 
 from cotam_cli.entropy.coder import MAX_SYMBOL, MIN_SYMBOL, Decoder, Encoder, Ints
 from cotam_cli.entropy.integer_net import compand
-from cotam_cli.entropy.tables import GROUPS, PARTS, SCALES, SKIP, EntropyModel, t_of_quality, t_squared
+from cotam_cli.entropy.tables import (
+    GROUPS,
+    PARTS,
+    SCALES,
+    SKIP,
+    EntropyModel,
+    scale_index,
+    t_of_quality,
+    t_squared,
+)
 
 UNIT = 64  # a symbol in the units of means and values
 STRIP = 8192  # latent positions that a network sees at once
@@ -134,7 +143,7 @@ def decode_latents(
 
 def _hyper_index(model: EntropyModel, quality: int) -> NDArray[np.uint8]:
     """The scale index of each channel of z at a header's quality, [hyper]."""
-    return _to_index(model.z_curve(t_of_quality(np.array(quality, np.int64))))
+    return scale_index(model.z_curve(t_of_quality(np.array(quality, np.int64))))
 
 
 def _coded_hyper(model: EntropyModel, z: Ints, quality: int) -> Ints:
@@ -190,12 +199,6 @@ class _Groups:
         ]
 
 
-def _to_index(sum_256: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Scale indices from sums in 1/256, rounded half up and clipped."""
-    index = (sum_256.astype(np.int64) + 128) >> 8
-    return np.asarray(np.clip(index, 0, SCALES - 1), np.uint8)
-
-
 def _walk(
     model: EntropyModel,
     plane: NDArray[np.int64],
@@ -218,7 +221,7 @@ def _walk(
     y = np.zeros((rows, columns, model.latents), np.int32)
     for number in range(GROUPS):
         sums, mean = _predict(model, features, t, y, number)
-        symbols = exchange(_to_index(sums), mean, number + 1)
+        symbols = exchange(scale_index(sums), mean, number + 1)
         crc = _crc(mean, _crc(symbols, crc))
         put_pass(y, number, (symbols * UNIT + mean).reshape(rows, columns, -1))
         if trace is not None:

@@ -68,6 +68,12 @@ class EntropyModel:
         return len(self.z_curve.a)
 
 
+def scale_index(sum_256: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Scale indices from sums in 1/256, rounded half up and clipped."""
+    index = (sum_256.astype(np.int64) + 128) >> 8
+    return np.asarray(np.clip(index, 0, SCALES - 1), np.uint8)
+
+
 def t_of_quality(quality: NDArray[np.int64]) -> NDArray[np.int64]:
     """Quality in 1/4096 (4096..32768) to t in 1/4096 (-4096..4096): floor((2 (q - 18432) + 3) / 7)."""
     return (2 * (quality - T_MIDDLE) + 3) // 7

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cotam_cli.codec.quality import LAMBDAS
 from cotam_cli.training.bits import training_bits
 from cotam_cli.training.layers import (
     BLOCK,
@@ -42,7 +43,7 @@ from cotam_cli.training.phases import (
 from cotam_cli.training.similarity import EQUAL, structural_distance
 
 PIXEL_SCALE = 4.0  # pixels 0..1 become -2..2: gated and residual blocks diverge on 0..255
-LAMBDA_LOW, LAMBDA_HIGH = 0.00018, 0.036  # of loss = lambda * 255^2 * MSE + bpp, at quality 1 and 8
+LAMBDA_LOW, LAMBDA_HIGH = LAMBDAS  # of loss = lambda * 255^2 * MSE + bpp, at quality 1 and 8
 MIN_LOG_SCALE, MAX_LOG_SCALE = math.log(0.005), math.log(96.0)  # a floor of 0.04 cost 0.1 bpp of noise
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from cotam_cli.bitstream import ChunkType, parse
 from cotam_cli.codec.decoder import DecodedLatents, decode_to_latents
 from cotam_cli.entropy.coder import Tables
-from cotam_cli.entropy.latents import UNIT, _predict, _to_index, hyper_features, put_pass, take_pass
-from cotam_cli.entropy.tables import GROUPS, QUALITY_UNIT, SKIP, t_of_quality
+from cotam_cli.entropy.latents import UNIT, _predict, hyper_features, put_pass, take_pass
+from cotam_cli.entropy.tables import GROUPS, QUALITY_UNIT, SKIP, scale_index, t_of_quality
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,14 +98,14 @@ def integer_predictions(decoded: DecodedLatents) -> list[Predicted]:
     rows, columns, _ = y.shape
     t = t_of_quality(decoded.plane)
     base = t_of_quality(np.array(decoded.header.quality, np.int64))
-    z_index = np.broadcast_to(_to_index(model.z_curve(base)), z.shape).ravel()
+    z_index = np.broadcast_to(scale_index(model.z_curve(base)), z.shape).ravel()
     groups = [Predicted(z_index, np.zeros(z.size, np.int32), z.ravel())]
     features = hyper_features(model, z)[:rows, :columns]
     known = np.zeros_like(y)
     for number in range(GROUPS):
         sums, mean = _predict(model, features, t, known, number)
         values = take_pass(y, number)
-        groups.append(Predicted(_to_index(sums), mean, (values.ravel() - mean) // UNIT))
+        groups.append(Predicted(scale_index(sums), mean, (values.ravel() - mean) // UNIT))
         put_pass(known, number, values)
     return groups
 

@@ -12,7 +12,7 @@ from onnx import TensorProto
 from torch import Tensor
 
 from cotam_cli.training.graphs import Graph, Value, image_info
-from cotam_cli.training.layers import BLOCK, LEAK, Block, Dense, lapped_klt
+from cotam_cli.training.layers import BLOCK, LEAK, Block, lapped_klt
 from cotam_cli.training.network import PIXEL_SCALE, Synthesis
 from cotam_cli.training.similarity import C1, C2, EQUAL, STEP, WEIGHTS, WINDOW
 
@@ -58,13 +58,13 @@ class SlopeGraph(Graph):
         return self.op("Add", x, out), self.steep(inner)
 
     def reversed_block(self, g: Value, module: Block, steep: Value) -> Value:
-        inner = self.op("Mul", self.reversed_pointwise(g, dense_weight(module.down)), steep)
+        inner = self.op("Mul", self.reversed_pointwise(g, module.down.weight), steep)
         kernel = module.spatial.weight.detach()
         channels, _, side, _ = kernel.shape
         turned = self._flipped(self.constant(kernel.numpy(), half=True))
         back = self.op(
             "Conv",
-            self.reversed_pointwise(inner, dense_weight(module.up)),
+            self.reversed_pointwise(inner, module.up.weight),
             turned,
             kernel_shape=[side, side],
             pads=[side // 2] * 4,
@@ -137,10 +137,6 @@ class SlopeGraph(Graph):
         return total
 
 
-def dense_weight(module: Dense) -> Tensor:
-    return module.weight.detach()
-
-
 def slope_graph(net: Synthesis) -> bytes:
     """latents float32 [1, h, w, latents], planes float32 [1, h, w, 2], pixels uint8 [1, 16 h, 16 w, 3] (the original)
     -> slope float32 [1, h, w, latents]: of the distortion (of 0..255; half squared error, half structure), summed over
@@ -176,7 +172,7 @@ def slope_graph(net: Synthesis) -> bytes:
     structure = op("Mul", g.structure_slope(found, wanted), scalar(SIMILARITY * EQUAL))
     back = op("Mul", op("Add", squared, structure), scalar(1 / PIXEL_SCALE))
     slope = g.reversed_lapped(back, linear_weight, BLOCK)
-    inner = g.reversed_lapped(back, net.head.weight.detach(), BLOCK // 2)
+    inner = g.reversed_lapped(back, net.head.weight, BLOCK // 2)
     for block, steep in zip(reversed(list(net.blocks)), reversed(steeps), strict=True):
         assert isinstance(block, Block)
         inner = g.reversed_block(inner, block, steep)
