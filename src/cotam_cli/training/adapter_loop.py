@@ -37,6 +37,7 @@ from cotam_cli.training.fidelity import (
 from cotam_cli.training.network import Codec, NetworkConfig, Synthesis, from_unit
 from cotam_cli.training.optimisers import make_optimisers, set_rates
 from cotam_cli.training.planes import quality_planes
+from cotam_cli.training.workers import agree, average_gradients, join_workers
 
 STATE_VERSION = 3
 FOUND, PRIOR = " found", " prior"
@@ -60,7 +61,9 @@ class AdapterRun:
     reading: float = READING
     alone: float = 0.0  # the first share of the steps, with the shallow answers alone (paper: 0.2)
     pixels: float = 0.3  # weight of the squared error beside the prior's
-    pages: float = 0.4  # share of the steps with pages of text, which only teachers that read look at
+    pages: float = (
+        0.4  # share of the steps with pages of text, at which teachers look that read, and no others
+    )
     page_pixels: float = 1.0  # `pixels` for these: what no reader sees is not to be traded for what they see
     rate: float = 1e-4  # four times as much drowns what is to be learnt in noise
     muon_rate: float = 1e-3
@@ -78,6 +81,7 @@ class Fidelity:
     """A run: frozen codec, adapter, its average, optimisers, counters."""
 
     def __init__(self, run: AdapterRun, base: dict[str, Any], teachers: list[str]) -> None:
+        self.rank, self.workers = join_workers()
         torch.manual_seed(run.seed)
         self.run, self.path = run, Path(run.out) / "state.pt"
         state = torch.load(self.path, weights_only=True) if self.path.exists() else None
@@ -138,7 +142,7 @@ class Fidelity:
     def count_time(self, core: float, clock: float) -> None:
         """Processor and wall-clock seconds of a step, where they count."""
         if self.device.type == "cpu":
-            self.core_seconds += core
+            self.core_seconds += core * self.workers
         else:
             self.device_seconds += clock
 
@@ -169,15 +173,17 @@ class Fidelity:
     def advance(
         self, photos: Pack | DevicePack, pages: Pack | DevicePack, teachers: list[Teacher]
     ) -> dict[str, float]:
-        """One step; its pictures depend on its number alone, so that a resumed run goes on as it was.
+        """One step; its pictures depend on its number and the worker alone, so that a resumed run goes on as it was.
 
-        All teachers look at photos, and only those that read at pages: what a network for photos misses in type is
-        no guide to legible type.
+        Teachers that read look at pages alone, and the others at photos: what a network for photos misses in type is
+        no guide to legible type, and what a reader sees in a photo is chance, at two thirds of the time.
         """
         run = self.run
-        rng = random.Random(run.seed * 1_000_003 + self.step)
-        torch.manual_seed(run.seed * 1_000_003 + self.step)
-        page, distant = rng.random() < run.pages, rng.random() < run.distant
+        kind = random.Random(run.seed * 1_000_003 + self.step)  # all workers', so that none waits for another
+        page, distant = kind.random() < run.pages, kind.random() < run.distant
+        seed = (run.seed * 1_000_003 + self.step) * self.workers + self.rank
+        rng = random.Random(seed)
+        torch.manual_seed(seed)
         side = run.crop * 2 if distant else run.crop
         pixels, plane, base = self.batch(pages if page else photos, rng, side)
         late = float(self.step >= run.alone * run.steps)
@@ -188,7 +194,7 @@ class Fidelity:
             figures: dict[str, float] = {}
             loss = torch.zeros(())
             for number, teacher in enumerate(teachers):
-                if page and not teacher.reads:
+                if page != teacher.reads:
                     continue
                 scale = 0.5 if distant else 1.0
                 looked = view(rng, (pixels, found.clamp(0, 1), prior.clamp(0, 1)), teacher.stride, scale)
@@ -203,12 +209,13 @@ class Fidelity:
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        average_gradients(self.adapter.parameters(), self.workers)
         norm = nn.utils.clip_grad_norm_(self.adapter.parameters(), 1.0)
         if torch.isfinite(norm):
             for optimiser in self.optimisers:
                 optimiser.step()
         self.step += 1
-        self.crops += run.batch
+        self.crops += run.batch * self.workers
         decay = min(run.ema, self.step / (self.step + 20))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.adapter.parameters()), 1 - decay)
@@ -326,19 +333,24 @@ def train_fidelity(
     handlers = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
     began = saved = clock = time.monotonic()
     cpu, sums, counts = time.process_time(), dict[str, float](), dict[str, int]()
-    while not stop and work.step < run.steps and time.monotonic() - began < run.minutes * 60:
+
+    def goes_on() -> bool:
+        return not stop and work.step < run.steps and time.monotonic() - began < run.minutes * 60
+
+    while agree(goes_on(), work.workers):
         for key, value in work.advance(photos, pages, loaded).items():
             sums[key] = sums.get(key, 0.0) + value
             counts[key] = counts.get(key, 0) + 1
         work.count_time(time.process_time() - cpu, time.monotonic() - clock)
         cpu, clock = time.process_time(), time.monotonic()
-        if work.step % run.log_every == 0:
+        if work.step % run.log_every == 0 and work.rank == 0:
             say(_line(work, {key: value / counts[key] for key, value in sums.items()}))
             sums, counts = {}, {}
-        if time.monotonic() - saved > run.save_seconds:
+        if time.monotonic() - saved > run.save_seconds and work.rank == 0:
             work.save()
             saved = time.monotonic()
-    work.save()
+    if work.rank == 0:
+        work.save()
     for number, handler in handlers.items():
         signal.signal(number, handler)
     return work.state()

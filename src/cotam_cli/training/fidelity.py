@@ -10,15 +10,15 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cotam_cli.errors import CotamError
 from cotam_cli.guidance.torch_vit import Tower
 from cotam_cli.guidance.towers import onnx_vit, open_clip_vit
+from cotam_cli.training.text_networks import text_network
 
 SHALLOW, DEEP = 0.1, 1.0  # weights of the paper
 TEXT, READING = 0.2, 0.2
@@ -131,58 +131,6 @@ def load_teachers(names: Sequence[str], device: torch.device | None = None) -> d
     for teacher in teachers.values():
         teacher.to(device or torch.device("cpu"))
     return teachers
-
-
-def text_network(path: Path) -> nn.Module:
-    """An ONNX detector as a frozen torch module. Needs onnx2torch."""
-    try:
-        import onnx
-        from onnx2torch import convert
-    except ImportError as error:
-        raise CotamError(f"a text teacher needs onnx2torch ({error}); pip install onnx2torch") from error
-    try:
-        model = onnx.load(path)
-    except Exception as error:  # protobuf's own errors, and the file's
-        raise CotamError(f"{path} cannot be read as ONNX; give a text detector's file") from error
-    network: nn.Module = convert(_plain(model)).eval().requires_grad_(False)
-    return network
-
-
-def _plain(model: Any) -> Any:
-    """The same network without Constant nodes and with batch normalisation as a product and a sum, as onnx2torch
-    reads them (its batch normalisation would go on learning)."""
-    import numpy as np
-    from onnx import helper, numpy_helper
-
-    graph, nodes = model.graph, []
-    for node in graph.node:
-        if node.op_type == "Constant":
-            graph.initializer.append(numpy_helper.from_array(_value(node), node.output[0]))
-    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant":
-            continue
-        if node.op_type != "BatchNormalization":
-            nodes.append(node)
-            continue
-        scale, bias, mean, variance = (values[name] for name in node.input[1:5])
-        epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
-        factor = scale / np.sqrt(variance + epsilon)
-        out = node.output[0]
-        for suffix, array in ((".factor", factor), (".offset", bias - mean * factor)):
-            shaped = array.reshape(1, -1, 1, 1).astype(np.float32)
-            graph.initializer.append(numpy_helper.from_array(shaped, out + suffix))
-        nodes.append(helper.make_node("Mul", [node.input[0], out + ".factor"], [out + ".scaled"]))
-        nodes.append(helper.make_node("Add", [out + ".scaled", out + ".offset"], [out]))
-    del graph.node[:]
-    graph.node.extend(nodes)
-    return model
-
-
-def _value(node: Any) -> Any:
-    from onnx import numpy_helper
-
-    return numpy_helper.to_array(node.attribute[0].t)
 
 
 def view(rng: random.Random, pictures: Sequence[Tensor], stride: int, scale: float) -> list[Tensor]:

@@ -1,8 +1,5 @@
 """The training loop: constant learning rate with an average of the weights, resumable to the minute.
 
-Several single-threaded processes with averaged gradients (`torchrun --nproc-per-node N -m cotam_cli.training
-train`) learn more per core than one process with N threads: 20 crops a second and core against 14.
-
 The trunk never decays: a long run is stopped and continued at will, and `--decay-steps` branches off a cooled-down
 copy for export. `device_loop` is the same on an accelerator.
 
@@ -14,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import signal
 import time
@@ -25,7 +21,6 @@ from types import FrameType
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from cotam_cli.errors import CotamError
@@ -36,6 +31,7 @@ from cotam_cli.training.network import Codec, NetworkConfig, rate_distortion, to
 from cotam_cli.training.optimisers import make_optimisers, set_rates
 from cotam_cli.training.planes import quality_planes
 from cotam_cli.training.states import unpack_state
+from cotam_cli.training.workers import agree, average_gradients, join_workers
 
 STATE_VERSION = 3
 
@@ -82,14 +78,6 @@ def klt_statistics(pack: Pack, rng: random.Random, latents: int, crops: int = 15
     values, vectors = torch.linalg.eigh(total / count)
     order = values.argsort(descending=True)[:latents]
     return vectors[:, order].float(), values[order].clamp_min(1e-8).sqrt().float()
-
-
-def join_workers() -> tuple[int, int]:
-    """(rank, count) of this process among torchrun's; (0, 1) without torchrun."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count > 1 and not dist.is_initialized():
-        dist.init_process_group("gloo")
-    return int(os.environ.get("RANK", "0")), count
 
 
 class Run:
@@ -205,7 +193,7 @@ class Run:
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        self.average_gradients()
+        average_gradients(self.codec.parameters(), self.workers)
         norm = nn.utils.clip_grad_norm_(self.codec.parameters(), self.config.clip)
         if torch.isfinite(norm):
             for optimiser in self.optimisers:
@@ -216,25 +204,6 @@ class Run:
         bpp = (output.y_bits.mean() + output.z_bits.mean()).item() / 256
         mse = (output.pixels.detach() - pixels).square().mean().item()
         return figures | {"bpp": bpp, "mse": mse * 255**2, "norm": float(norm)}
-
-    def average_gradients(self) -> None:
-        """Mean over the workers, in one message."""
-        if self.workers == 1:
-            return
-        gradients = [p.grad for p in self.codec.parameters() if p.grad is not None]
-        flat = torch.cat([g.flatten() for g in gradients])
-        dist.all_reduce(flat)
-        flat /= self.workers
-        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-            gradient.copy_(part.view_as(gradient))
-
-    def agree(self, flag: bool) -> bool:
-        """True on all workers where it is true on the first."""
-        if self.workers == 1:
-            return flag
-        shared = torch.tensor([float(flag)])
-        dist.broadcast(shared, 0)
-        return bool(shared)
 
     def train(self, pack: Pack) -> None:
         """Train for the configured time, saving and logging as it goes. SIGTERM and SIGINT save and stop."""
@@ -249,7 +218,7 @@ class Run:
         cpu = time.process_time()
         sums: dict[str, float] = {}
         counted = 0  # less than log_every where a resumed run began between two lines of the log
-        while self.agree(not self.finished(time.monotonic() - began)):
+        while agree(not self.finished(time.monotonic() - began), self.workers):
             if self.set_rate() == 0.0:
                 break
             rng = self.randomness()
