@@ -110,10 +110,12 @@ def test_the_first_fifth_is_shallow_where_wanted(state, options, known_teacher, 
 
 
 def test_pages_are_for_teachers_that_read_and_photos_for_the_others(state, options, monkeypatch, teacher):
-    reader = fidelity.PageTeacher(lambda lines: lines.mean((1, 2))[:, None, :6].softmax(-1), fidelity.letters)
+    reader = fidelity.NetworkTeacher(
+        lambda lines: lines.mean((1, 2))[:, None, :6].softmax(-1), fidelity.letters
+    )
     both = {"teacher": teacher, "reader": reader}
     monkeypatch.setattr(adapter_loop, "load_teachers", lambda _names, _device: both)
-    monkeypatch.setattr(fidelity.PageTeacher, "to", lambda _self, _device: None)
+    monkeypatch.setattr(fidelity.NetworkTeacher, "to", lambda _self, _device: None)
     looks = []
     whole = adapter_loop.distances
     monkeypatch.setattr(
@@ -274,7 +276,7 @@ def test_a_reader_looks_at_strips_as_high_as_lines():
         seen.append(lines)
         return lines.mean((1, 2))[:, :, None].expand(-1, -1, 3).softmax(-1)
 
-    ((level, answer),) = fidelity.PageTeacher(network, fidelity.letters)(torch.rand(2, 3, 64, 96))
+    ((level, answer),) = fidelity.NetworkTeacher(network, fidelity.letters)(torch.rand(2, 3, 64, 96))
     assert level == "reading" and answer.shape == (2, 2 * 144 * 3)
     assert seen[0].shape == (4, 3, 48, 144) and float(seen[0].abs().max()) <= 1
     assert torch.allclose(answer.square(), torch.full_like(answer, 1 / 3), atol=1e-5)

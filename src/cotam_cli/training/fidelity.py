@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from cotam_cli.guidance.torch_vit import Tower
 from cotam_cli.guidance.towers import onnx_vit, open_clip_vit
+from cotam_cli.training import mobilenet
 from cotam_cli.training.text_networks import text_network
 
 SHALLOW, DEEP = 0.1, 1.0  # weights of the paper
@@ -72,8 +73,8 @@ Answers = list[tuple[str, Tensor]]
 
 
 @dataclass(frozen=True)
-class PageTeacher:
-    """A network that looks at type, and how it is asked: `text_map` or `letters`."""
+class NetworkTeacher:
+    """A network and how it is asked: `text_map` and `letters` for those that read, `shapes` for MobileNetV2."""
 
     network: nn.Module
     ask: Callable[[nn.Module, Tensor], Answers]
@@ -109,16 +110,25 @@ def letters(recogniser: nn.Module, pixels: Tensor) -> Answers:
     return [("reading", found.clamp_min(1e-7).sqrt().view(n, -1))]
 
 
+def shapes(network: nn.Module, pixels: Tensor) -> Answers:
+    """MobileNetV2's layers, and what it tells classes from."""
+    levels = ["shallow"] * len(mobilenet.SHALLOW) + ["deep"] * (len(mobilenet.DEEP) + 1)
+    return list(zip(levels, network(pixels), strict=True))
+
+
 def load_teacher(name: str) -> Teacher:
-    """clip:MODEL/WEIGHTS, text:FILE.onnx (a PP-OCR detector), read:FILE.onnx (a PP-OCR recogniser), or the ONNX file
-    of a Hugging Face ViT or DINOv2.
+    """clip:MODEL/WEIGHTS, mobilenet:FILE.pt (MobileNetV2), text:FILE.onnx (a PP-OCR detector), read:FILE.onnx (a PP-OCR
+    recogniser), or the ONNX file of a Hugging Face ViT or DINOv2.
 
     Raises CotamError (its child GuideError for towers) where it cannot be had.
     """
     if name.startswith("text:"):
-        return PageTeacher(text_network(Path(name.removeprefix("text:"))), text_map)
+        return NetworkTeacher(text_network(Path(name.removeprefix("text:"))), text_map)
     if name.startswith("read:"):
-        return PageTeacher(text_network(Path(name.removeprefix("read:"))), letters)
+        return NetworkTeacher(text_network(Path(name.removeprefix("read:"))), letters)
+    if name.startswith("mobilenet:"):
+        network = mobilenet.load_mobilenet(Path(name.removeprefix("mobilenet:")))
+        return NetworkTeacher(network, shapes, mobilenet.STRIDE, reads=False)
     is_clip = name.startswith("clip:")
     vit = open_clip_vit(name.removeprefix("clip:")) if is_clip else onnx_vit(Path(name))
     last = len(vit.blocks)

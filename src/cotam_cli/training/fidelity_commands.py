@@ -25,8 +25,9 @@ def teacher_option(required: bool) -> Callable[[F], F]:
         "teachers",
         multiple=True,
         required=required,
-        help="An open_clip tower (clip:MODEL/WEIGHTS), the ONNX file of a ViT or DINOv2, or a PP-OCR text detector "
-        "(text:FILE.onnx); may be given several times.",
+        help="An open_clip tower (clip:MODEL/WEIGHTS), the ONNX file of a ViT or DINOv2, MobileNetV2 "
+        "(mobilenet:FILE.pt), a PP-OCR text detector (text:FILE.onnx) or recogniser (read:FILE.onnx); may be given "
+        "several times.",
     )
 
 
