@@ -22,7 +22,8 @@ from cotam_cli.codec.encoder import encode_pixels
 from cotam_cli.codec.quality import float_planes, undo_gain
 from cotam_cli.guidance.torch_vit import Tower
 from cotam_cli.training import adapter_loop, fidelity
-from cotam_cli.training.adapter_loop import AdapterRun, carry_over, merge, train_fidelity
+from cotam_cli.training.adapter_loop import AdapterRun, train_fidelity
+from cotam_cli.training.adapter_states import carry_over, merge
 from cotam_cli.training.data import Pack
 from cotam_cli.training.export import export, load_adapter, load_codec
 from cotam_cli.training.fidelity import VitTeacher, distances, fidelity_loss, level_weights, view

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from cotam_cli.cli.common import one_line_errors
-from cotam_cli.training.adapter_loop import AdapterRun, carry_over, merge, train_fidelity
+from cotam_cli.training.adapter_loop import AdapterRun, train_fidelity
+from cotam_cli.training.adapter_states import carry_over, merge
 from cotam_cli.training.options import F, options_of
 from cotam_cli.training.states import unpack_state
 
