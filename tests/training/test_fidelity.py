@@ -1,8 +1,10 @@
 """The multi-level loss, and the adapter from its first step to a decoded picture."""
 
+import hashlib
 import json
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -25,7 +27,7 @@ from cotam_cli.training import adapter_loop, fidelity
 from cotam_cli.training.adapter_loop import AdapterRun, train_fidelity
 from cotam_cli.training.adapter_states import carry_over, merge
 from cotam_cli.training.data import Pack
-from cotam_cli.training.export import export, load_adapter, load_codec
+from cotam_cli.training.export import export, export_adapter, load_adapter, load_codec
 from cotam_cli.training.fidelity import VitTeacher, distances, fidelity_loss, level_weights, view
 from cotam_cli.training.network import from_unit
 from guidance.making import random_vit
@@ -259,6 +261,30 @@ def test_what_is_exported_decodes_as_it_was_trained(
     whole = decode_pixels(data)
     monkeypatch.setattr(tiling.axis_tiles, "__defaults__", (4, tiling.HALO))
     assert np.abs(decode_pixels(data).astype(int) - whole).max() <= 1
+
+
+def test_an_adapter_goes_into_its_codecs_model(state, options, known_teacher, tmp_path, exported):
+    """All that codes stays byte for byte; another codec's adapter is refused."""
+    folder = tmp_path / "exported"
+    shutil.copytree(exported, folder)
+    models, known, model = folder / "models", folder / "models.json", folder / "models" / "ctm-9"
+    before = {path.name: path.read_bytes() for path in model.iterdir()}
+    learn(options, state, steps=2)
+    merge(state, tmp_path / "run", tmp_path / "merged")
+    merged = torch.load(tmp_path / "merged" / "state.pt", weights_only=True)
+    assert export_adapter(merged, models, known, 9) == model
+    after = {path.name: path.read_bytes() for path in model.iterdir()}
+    assert {name for name in after if after[name] != before.get(name)} == {"machine.onnx", "manifest.json"}
+    facts, (entry,) = json.loads(after["manifest.json"]), json.loads(known.read_text())
+    assert facts["adapter"]["crops"] == 4
+    assert facts["files"]["machine.onnx"] == hashlib.sha256(after["machine.onnx"]).hexdigest()
+    assert entry["manifest_sha256"] == hashlib.sha256(after["manifest.json"]).hexdigest()
+    other = merged | {"average": {name: values * 1.5 for name, values in merged["average"].items()}}
+    for wrong, reason in ((state, "carries no adapter"), (other, "its own codec alone")):
+        with pytest.raises(CotamError, match=reason):
+            export_adapter(wrong, models, known, 9)
+    with pytest.raises(CotamError, match="is no model"):
+        export_adapter(merged, models, known, 8)
 
 
 def test_teachers_that_cannot_be_had(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +90,10 @@ def export(
 ) -> None:
     """Turn a training state into the files of a model."""
     from cotam_cli.training.export import export as export_model
+    from cotam_cli.training.export import package_list
 
-    if allow_list is None:
-        allow_list = Path(str(resources.files("cotam_cli.codec").joinpath("models.json")))
-    click.echo(export_model(unpack_state(source), Pack(folder), models, allow_list, model_id, since))
+    known = allow_list or package_list()
+    click.echo(export_model(unpack_state(source), Pack(folder), models, known, model_id, since))
 
 
 @main.command("state")

@@ -7,6 +7,7 @@ import io
 import json
 import random
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cotam_cli.entropy.tables import load_entropy_model
+from cotam_cli.errors import CotamError
 from cotam_cli.training.data import Pack
 from cotam_cli.training.graphs import analysis_graph, hyper_graph, synthesis_graph
 from cotam_cli.training.integers import calibrate, coder_tables, convert
@@ -97,10 +99,23 @@ def write_model(folder: Path, files: Mapping[str, bytes], facts: Mapping[str, ob
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (folder / name).write_bytes(data)
-    sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    manifest = json.dumps({**facts, "files": sums}, indent=1).encode() + b"\n"
+    return write_manifest(folder, {**facts, "files": {name: sha256(data) for name, data in files.items()}})
+
+
+def write_manifest(folder: Path, facts: Mapping[str, object]) -> str:
+    """Write a model's manifest; returns its sha256."""
+    manifest = json.dumps(facts, indent=1).encode() + b"\n"
     (folder / "manifest.json").write_bytes(manifest)
-    return hashlib.sha256(manifest).hexdigest()
+    return sha256(manifest)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def package_list() -> Path:
+    """The package's own allow-list."""
+    return Path(str(resources.files("cotam_cli.codec").joinpath("models.json")))
 
 
 def allow(allow_list: Path, model_id: int, name: str, since: str, manifest_sha256: str) -> None:
@@ -130,3 +145,28 @@ def export(
     digest = write_model(models / name, model_files(load_codec(state), pack, load_adapter(state)), facts)
     allow(allow_list, model_id, name, since, digest)
     return models / name
+
+
+def export_adapter(state: Mapping[str, Any], models: Path, allow_list: Path, model_id: int) -> Path:
+    """Put the adapter that a state carries into models/ctm-ID, in the place of the one that is there. All that codes
+    stays as it is, so that files and their latents do.
+
+    Raises CotamError when the state carries none, or one for another codec.
+    """
+    adapter, folder = load_adapter(state), models / f"ctm-{model_id}"
+    if adapter is None:
+        raise CotamError("the state carries no adapter; put one in with: fidelity merge")
+    if not (folder / "manifest.json").exists():
+        raise CotamError(f"{folder} is no model; write it with: export")
+    facts = json.loads((folder / "manifest.json").read_text())
+    if facts["files"]["synthesis.onnx"] != sha256(synthesis_graph(load_codec(state).synthesis)):
+        raise CotamError(f"the state is not that of {folder}; an adapter goes with its own codec alone")
+    data = synthesis_graph(adapter)
+    (folder / "machine.onnx").write_bytes(data)
+    facts = facts | {
+        "adapter": state["adapter"]["training"],
+        "files": facts["files"] | {"machine.onnx": sha256(data)},
+    }
+    (entry,) = (entry for entry in json.loads(allow_list.read_text()) if entry["id"] == model_id)
+    allow(allow_list, model_id, entry["name"], entry["since"], write_manifest(folder, facts))
+    return folder

@@ -75,3 +75,16 @@ def carry(source: Path, old: Path, out: Path) -> None:
     """Write the codec's state with the adapter of OLD, an older codec's state, as OUT/state.pt, to train it on."""
     carry_over(unpack_state(old), unpack_state(source), out)
     click.echo(out / "state.pt")
+
+
+@fidelity.command("export")
+@click.option("--state", "source", required=True, type=EXISTING, help="A state that carries the adapter.")
+@click.option("--models", required=True, type=ANY, help="The folder of models.")
+@click.option("--id", "model_id", required=True, type=int, help="The model's number.")
+@click.option("--allow-list", type=ANY, help="The package's models.json by default.")
+@one_line_errors
+def export(source: Path, models: Path, model_id: int, allow_list: Path | None) -> None:
+    """Put the adapter of a state into its codec's model; all that codes stays as it is."""
+    from cotam_cli.training.export import export_adapter, package_list
+
+    click.echo(export_adapter(unpack_state(source), models, allow_list or package_list(), model_id))
