@@ -61,9 +61,7 @@ class AdapterRun:
     reading: float = READING
     alone: float = 0.0  # the first share of the steps, with the shallow answers alone (paper: 0.2)
     pixels: float = 0.3  # weight of the squared error beside the prior's
-    pages: float = (
-        0.4  # share of the steps with pages of text, at which teachers look that read, and no others
-    )
+    pages: float = 0.4  # share of the steps with pages, for teachers that read; the others see photos
     page_pixels: float = 1.0  # `pixels` for these: what no reader sees is not to be traded for what they see
     rate: float = 1e-4  # four times as much drowns what is to be learnt in noise
     muon_rate: float = 1e-3

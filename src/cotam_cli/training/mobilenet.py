@@ -85,7 +85,7 @@ def load_mobilenet(path: Path) -> MobileNetV2:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # torch's own errors for files and names, and pickle's
         raise CotamError(f"{path} holds no weights of MobileNetV2 ({type(error).__name__})") from error
-    network.eval().requires_grad_(False)
+    network.eval()
     for part in list(network.modules()):
         if isinstance(part, nn.Sequential):
             for number in range(len(part) - 1):
