@@ -33,9 +33,10 @@ NODES = [
 ]
 
 
-@pytest.fixture
-def network(tmp_path):
-    """An ONNX file of opset 12 with all that PP-OCR's have: constants as nodes, batch normalisation, hard swish."""
+@pytest.fixture(params=[12, 17])
+def network(tmp_path, request):
+    """An ONNX file, of an opset without HardSwish or a later one, with all that PP-OCR's have: constants as nodes, batch
+    normalisation, hard swish."""
     rng = np.random.default_rng(1)
     arrays = {name: rng.uniform(0.5, 1.5, 4).astype(np.float32) for name in ("scale", "shift", "mean", "var")}
     arrays |= {
@@ -63,7 +64,9 @@ def network(tmp_path):
         [numpy_helper.from_array(array, name) for name, array in arrays.items()],
     )
     path = tmp_path / "reader.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)], ir_version=8), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", request.param)], ir_version=8), path
+    )
     return path
 
 

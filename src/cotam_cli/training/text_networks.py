@@ -35,7 +35,9 @@ def text_network(path: Path) -> nn.Module:
         model = onnx.load(path)
     except Exception as error:  # protobuf's own errors, and the file's
         raise CotamError(f"{path} cannot be read as ONNX; give a text detector's file") from error
-    network: nn.Module = convert(_simple(version_converter.convert_version(model, OPSET)))
+    if all(part.version < OPSET for part in model.opset_import if not part.domain):
+        model = version_converter.convert_version(model, OPSET)
+    network: nn.Module = convert(_simple(model))
     return network.eval().requires_grad_(False)
 
 
