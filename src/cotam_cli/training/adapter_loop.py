@@ -37,7 +37,7 @@ from cotam_cli.training.fidelity import (
 from cotam_cli.training.network import Codec, NetworkConfig, Synthesis, from_unit
 from cotam_cli.training.optimisers import make_optimisers, set_rates
 from cotam_cli.training.planes import quality_planes
-from cotam_cli.training.workers import agree, average_gradients, join_workers
+from cotam_cli.training.workers import agree, average_gradients, join_workers, step_randomness
 
 STATE_VERSION = 3
 FOUND, PRIOR = " found", " prior"
@@ -179,9 +179,7 @@ class Fidelity:
         run = self.run
         kind = random.Random(run.seed * 1_000_003 + self.step)  # all workers', so that none waits for another
         page, distant = kind.random() < run.pages, kind.random() < run.distant
-        seed = (run.seed * 1_000_003 + self.step) * self.workers + self.rank
-        rng = random.Random(seed)
-        torch.manual_seed(seed)
+        rng = step_randomness(run.seed, self.step, self.rank, self.workers)
         side = run.crop * 2 if distant else run.crop
         pixels, plane, base = self.batch(pages if page else photos, rng, side)
         late = float(self.step >= run.alone * run.steps)

@@ -31,7 +31,7 @@ from cotam_cli.training.network import Codec, NetworkConfig, rate_distortion, to
 from cotam_cli.training.optimisers import make_optimisers, set_rates
 from cotam_cli.training.planes import quality_planes
 from cotam_cli.training.states import unpack_state
-from cotam_cli.training.workers import agree, average_gradients, join_workers
+from cotam_cli.training.workers import agree, average_gradients, join_workers, step_randomness
 
 STATE_VERSION = 3
 
@@ -258,10 +258,8 @@ class Run:
         return bool(self.stop or enough or seconds >= self.config.minutes * 60)
 
     def randomness(self) -> random.Random:
-        """Random numbers of this step and worker alone, so that a resumed run goes on as if never stopped."""
-        seed = (self.config.seed * 1_000_003 + self.step) * self.workers + self.rank
-        torch.manual_seed(seed)
-        return random.Random(seed)
+        """Random numbers of this step and worker alone."""
+        return step_randomness(self.config.seed, self.step, self.rank, self.workers)
 
 
 def resume_or_start(

@@ -41,6 +41,7 @@ from cotam_cli.training.network import Codec, from_unit
 from cotam_cli.training.planes import quality_planes
 from cotam_cli.training.states import unpack_state
 from cotam_cli.training.tokens_network import AdapterSizes, TokenAdapter
+from cotam_cli.training.workers import step_randomness
 
 STATE_VERSION = 1
 START_BATCHES = 8  # to know how large a difference is to be learnt
@@ -227,9 +228,7 @@ class TokenTraining:
 
     def advance(self, pack: Pack, progress: float) -> dict[str, float]:
         """One step; its pictures depend on its number alone."""
-        seed = self.run.seed * 1_000_003 + self.step
-        torch.manual_seed(seed)
-        batch = self.draw(pack, random.Random(seed))
+        batch = self.draw(pack, step_randomness(self.run.seed, self.step))
         factor = min(1.0, (self.step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * progress))
         for group in self.optimiser.param_groups:
             group["lr"] = self.run.rate * factor

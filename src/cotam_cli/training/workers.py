@@ -7,6 +7,7 @@ They learn more per core than one process with N threads: 20 crops a second and 
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterable
 
 import torch
@@ -41,3 +42,10 @@ def agree(flag: bool, workers: int) -> bool:
     shared = torch.tensor([float(flag)])
     dist.broadcast(shared, 0)
     return bool(shared)
+
+
+def step_randomness(seed: int, step: int, rank: int = 0, workers: int = 1) -> random.Random:
+    """Random numbers of a step and worker alone, torch's too, so that a resumed run goes on as if never stopped."""
+    own = (seed * 1_000_003 + step) * workers + rank
+    torch.manual_seed(own)
+    return random.Random(own)
