@@ -35,8 +35,8 @@ NODES = [
 
 @pytest.fixture(params=[12, 17])
 def network(tmp_path, request):
-    """An ONNX file, of an opset without HardSwish or a later one, with all that PP-OCR's have: constants as nodes, batch
-    normalisation, hard swish."""
+    """An ONNX file, of an opset without HardSwish or a later one, with all that PP-OCR's have: constants as nodes,
+    batch normalisation, hard swish."""
     rng = np.random.default_rng(1)
     arrays = {name: rng.uniform(0.5, 1.5, 4).astype(np.float32) for name in ("scale", "shift", "mean", "var")}
     arrays |= {
