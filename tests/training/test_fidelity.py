@@ -131,6 +131,25 @@ def test_pages_are_for_teachers_that_read_and_photos_for_the_others(state, optio
     assert looks and not any(looks)
 
 
+def test_a_texture_in_a_smooth_place_costs_more_than_in_a_busy_one():
+    pixels = torch.full((1, 3, 64, 128), 0.5)
+    prior = pixels + 0.005
+    prior[..., 64:] += 0.1 * torch.randn(1, 3, 64, 64)
+    before = adapter_loop.cell_errors(prior, pixels)
+    assert float(adapter_loop.pixel_loss(before, before)) == pytest.approx(1)
+    losses = []
+    for half in (slice(0, 64), slice(64, 128)):
+        found = prior.clone()
+        found[..., half][..., ::2] += 0.02
+        losses.append(float(adapter_loop.pixel_loss(adapter_loop.cell_errors(found, pixels), before)))
+    assert losses[0] > 3 > 1.1 > losses[1]
+
+
+def test_an_empty_crop_has_no_ratio_that_drowns_the_others():
+    empty = torch.full((1, 4, 4), 1e-12)
+    assert float(adapter_loop.pixel_loss(torch.full((1, 4, 4), 1e-7), empty)) < 1
+
+
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_a_view_is_the_same_region_of_all(scale):
     x = torch.rand(1, 3, 128, 100)

@@ -41,6 +41,8 @@ from cotam_cli.training.workers import agree, average_gradients, join_workers, s
 
 STATE_VERSION = 3
 FOUND, PRIOR = " found", " prior"
+FLAT = 1e-5  # squared error of a cell, 0..1, below which it is as good as none (two thirds of a level of 8 bits)
+BLANK = 0.05  # share of cells with an error, below which a crop counts less: what is blank has no ratio
 PRIOR_EVERY = 5  # steps between looks at the prior, which cost as much as half a step
 
 
@@ -199,9 +201,10 @@ class Fidelity:
                 if self.step % PRIOR_EVERY == 0:
                     with torch.no_grad():
                         figures |= _shares(number, answers, distances(teacher, looked[0], looked[2]))
-        error, before = ((x - pixels).square().mean((1, 2, 3)) for x in (found.float(), prior.float()))
-        loss = loss + (run.page_pixels if page else run.pixels) * (error / (before + 1e-5)).mean()
-        figures["db"] = (10 * torch.log10((before + 1e-6) / (error.detach() + 1e-6))).mean().item()
+        error, before = (cell_errors(x.float(), pixels) for x in (found, prior))
+        loss = loss + (run.page_pixels if page else run.pixels) * pixel_loss(error, before)
+        decibel = 10 * torch.log10((before.mean((1, 2)) + 1e-6) / (error.detach().mean((1, 2)) + 1e-6))
+        figures["db"] = decibel.mean().item()
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -216,6 +219,21 @@ class Fidelity:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.adapter.parameters()), 1 - decay)
         return figures | {"loss": loss.item()}
+
+
+def cell_errors(found: Tensor, pixels: Tensor) -> Tensor:
+    """Mean squared error of each cell of 16x16 pixels, (N, H / 16, W / 16), of pictures (N, 3, H, W)."""
+    return nn.functional.avg_pool2d((found - pixels).square().mean(1, keepdim=True), 16)[:, 0]
+
+
+def pixel_loss(error: Tensor, before: Tensor) -> Tensor:
+    """Squared errors beside the prior's, cell by cell: 1 where nothing changed.
+
+    By whole crops, faint textures in smooth places cost nothing: busy places have most of the error.
+    """
+    softened = before + FLAT
+    shares = (before / softened).mean((1, 2)).clamp(min=BLANK)
+    return ((error / softened).mean((1, 2)) / shares).mean()
 
 
 def _shares(
