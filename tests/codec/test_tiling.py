@@ -33,7 +33,7 @@ def test_a_tiled_analysis_is_the_whole_one(pixels: np.ndarray, monkeypatch: pyte
     planes = float_planes(np.full((19, 25), 12288, np.int64))
     session = load_model().analysis
     whole = tiling.run_analysis(session, pixels, planes)
-    monkeypatch.setattr(tiling.axis_tiles, "__defaults__", (6, tiling.HALO))
+    monkeypatch.setattr(tiling.grid_tiles, "__defaults__", (6, tiling.HALO))
     tiled = tiling.run_analysis(session, pixels, planes)
     scale = np.abs(whole).max()
     assert np.abs(tiled - whole).max() <= 1e-5 * scale
@@ -46,7 +46,7 @@ def test_a_tiled_decoding_has_no_seams(
     data = encode_pixels(pixels, quality)
     whole = decode_pixels(data).astype(int)
     latents = decode_to_latents(data).latents
-    monkeypatch.setattr(tiling.axis_tiles, "__defaults__", (6, tiling.HALO))
+    monkeypatch.setattr(tiling.grid_tiles, "__defaults__", (6, tiling.HALO))
     tiled = decode_pixels(data).astype(int)
     assert np.abs(tiled - whole).max() <= 1
     assert decode_to_latents(data).latents.crc == latents.crc

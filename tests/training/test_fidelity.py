@@ -278,7 +278,7 @@ def test_what_is_exported_decodes_as_it_was_trained(
         assert np.abs(found - wanted[:110, :150]).max() < 1
 
     whole = decode_pixels(data)
-    monkeypatch.setattr(tiling.axis_tiles, "__defaults__", (4, tiling.HALO))
+    monkeypatch.setattr(tiling.grid_tiles, "__defaults__", (4, tiling.HALO))
     assert np.abs(decode_pixels(data).astype(int) - whole).max() <= 1
 
 

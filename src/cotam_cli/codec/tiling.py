@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 TILE = 64  # latent positions a side: 1024 pixels, about 150 MB of activations
 SLOPE_TILE = 48  # going back keeps what it met on the way: three times the memory
 HALO = 7  # latent positions: 112 pixels, what the synthesis sees around a position
+ANALYSIS_HALO = 3  # what the analysis sees
 BLOCK = 16
 
 Floats = NDArray[np.float32]
@@ -43,10 +44,10 @@ def axis_tiles(size: int, tile: int = TILE, halo: int = HALO) -> list[Tile]:
     return [Tile(a, b, max(0, a - halo), min(size, b + halo)) for a, b in pairwise(edges)]
 
 
-def grid_tiles(rows: int, columns: int, tile: int = TILE) -> Iterator[tuple[Tile, Tile]]:
+def grid_tiles(rows: int, columns: int, tile: int = TILE, halo: int = HALO) -> Iterator[tuple[Tile, Tile]]:
     """All tiles of a latent grid, row by row."""
-    for down in axis_tiles(rows, tile):
-        for across in axis_tiles(columns, tile):
+    for down in axis_tiles(rows, tile, halo):
+        for across in axis_tiles(columns, tile, halo):
             yield down, across
 
 
@@ -54,7 +55,7 @@ def run_analysis(session: onnxruntime.InferenceSession, pixels: Pixels, planes: 
     """pixels uint8 [16 rows, 16 columns, 3], planes float32 [1, rows, columns, 2] -> y [rows, columns, latents]."""
     _, rows, columns, _ = planes.shape
     y = np.empty((rows, columns, session.get_outputs()[0].shape[-1]), np.float32)
-    for down, across in grid_tiles(rows, columns):
+    for down, across in grid_tiles(rows, columns, halo=ANALYSIS_HALO):
         part = pixels[down.low * BLOCK : down.high * BLOCK, across.low * BLOCK : across.high * BLOCK]
         plane = planes[:, down.low : down.high, across.low : across.high].repeat(2, 1).repeat(2, 2)
         (result,) = session.run(None, {"pixels": np.ascontiguousarray(part[None]), "planes": plane})
