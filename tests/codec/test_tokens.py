@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from cotam_cli.codec.tokens import Preprocessing, axis_weights, prepare, safetensors, shrunk
 
@@ -33,6 +34,22 @@ def test_what_the_encoder_sees(resize, size, box, shape):
     assert found.shape == (*shape, 3)
     assert np.allclose((view.top, view.left, view.height, view.width), box, atol=0.8)
     assert (view.rows, view.columns) == (shape[0] // 14, shape[1] // 14)
+
+
+def test_a_thin_picture_is_not_blown_up_before_it_is_cut():
+    found, view = prepare(np.zeros((1, 60_000, 3), np.uint8), how("shortest", 224), 14)
+    assert found.shape == (224, 224, 3)
+    assert (view.height, view.width) == (1, 1)
+    assert view.left == pytest.approx(30_000, abs=1)
+
+
+def test_the_middle_is_scaled_as_in_the_whole():
+    pixels = np.random.default_rng(0).integers(0, 256, (120, 301, 3), dtype=np.uint8)
+    found, view = prepare(pixels, how("shortest"), 14)
+    whole = Image.fromarray(pixels).resize((140, 56), Image.Resampling.BICUBIC)
+    expected = np.asarray(whole.crop((42, 0, 98, 56))).astype(int)
+    assert np.abs(found - expected).max() <= 1
+    assert view.left == pytest.approx(42 * 301 / 140)
 
 
 @given(

@@ -35,8 +35,6 @@ CONTENT = (
 )
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
-NORMED = "; after the encoder's norm before its blocks"
-
 Resize = Literal["fit", "shortest", "squash"]
 Interpolation = Literal["bicubic", "bilinear"]
 Pixels = NDArray[np.uint8]
@@ -88,22 +86,17 @@ def prepare(pixels: Pixels, how: Preprocessing, patch: int) -> tuple[Pixels, Vie
     """Pixels uint8 [h, w, 3] as the encoder takes them, and where its patches lie in them."""
     height, width = pixels.shape[:2]
     down, across = resized_sides(height, width, how, patch)
-    picture = Image.fromarray(pixels)
-    if (down, across) != (height, width):
-        picture = picture.resize((across, down), FILTERS[how.interpolation])
-    top = left = 0
+    rows, columns, top, left = down, across, 0, 0
     if how.resize == "shortest":
-        top, left = round((down - how.size) / 2), round((across - how.size) / 2)
-        picture = picture.crop((left, top, left + how.size, top + how.size))
+        rows = columns = how.size
+        top, left = round((down - rows) / 2), round((across - columns) / 2)
     y, x = height / down, width / across
-    view = View(
-        top * y,
-        left * x,
-        picture.height * y,
-        picture.width * x,
-        picture.height // patch,
-        picture.width // patch,
-    )
+    view = View(top * y, left * x, rows * y, columns * x, rows // patch, columns // patch)
+    if (down, across) == (height, width):
+        return pixels[top : top + rows, left : left + columns], view
+    # Scaled from the part that is seen alone: thin pictures would become far too large before they are cut.
+    box = (view.left, view.top, min(width, view.left + view.width), min(height, view.top + view.height))
+    picture = Image.fromarray(pixels).resize((columns, rows), FILTERS[how.interpolation], box)
     return np.asarray(picture), view
 
 
