@@ -1,5 +1,7 @@
 """The library's face."""
 
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 from PIL import Image
 
 import cotam_cli
+from cotam_cli import api
+from cotam_cli.bitstream import Chunk, ChunkType, pack, parse
 
 PHOTO = Path(__file__).parents[1] / "examples" / "kodim23.png"
 
@@ -64,6 +68,25 @@ def test_unknown_guide_and_target(pixels: np.ndarray) -> None:
         cotam_cli.encode(pixels, guide="nonsense")
     with pytest.raises(cotam_cli.CotamError, match="target"):
         cotam_cli.decode(cotam_cli.encode(pixels), target="nonsense")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("exif", [b"garbage", b"II*\0", b"MM\0*\0\0\0\x08\xff\xff"])
+def test_broken_exif_does_not_stop_anybody(pixels: np.ndarray, exif: bytes) -> None:
+    container = parse(cotam_cli.encode(pixels))
+    data = pack(replace(container, chunks=(Chunk(ChunkType.EXIF, exif), *container.chunks)))
+    image = cotam_cli.decode(data)
+    assert "exif" not in image.info
+    image.save(io.BytesIO(), "AVIF")
+
+
+def test_an_animation_is_cut_where_a_reader_would_refuse_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [Image.new("RGB", (64, 64), (40 * k, 0, 0)) for k in range(5)]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:], duration=50)
+    monkeypatch.setattr(api, "MAX_PIXELS", 2 * 64 * 64 + 10)
+    with pytest.raises(cotam_cli.CotamError, match="more frames"):
+        cotam_cli.encode(tmp_path / "a.png")
 
 
 def test_pixel_limit(pixels: np.ndarray) -> None:

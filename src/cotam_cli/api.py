@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -52,7 +52,7 @@ FRAMES_PER_FILE = 41  # 255 chunks: at most 6 a frame, and 4 for the file
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What a .ctm file says of itself. Sizes in bytes, `bpp` in bits per pixel of the original."""
+    """What a .ctm file says of itself. Sizes in bytes, `bpp` in bits per coded pixel (of each frame)."""
 
     width: int
     height: int
@@ -116,8 +116,8 @@ def encode(
 
     Raises:
         CotamError: not a picture, too large, quality out of range, a guide that cannot be used, an animation of too
-            many frames for one file (41; `cotam encode` writes several, one after the other); BudgetError (a
-            CotamError) where no quality fits the bytes.
+            many frames for one file (41, or 2^28 pixels; `cotam encode` writes several, one after the other);
+            BudgetError (a CotamError) where no quality fits the bytes.
     """
     parts = encode_parts(
         image,
@@ -164,17 +164,19 @@ def encode_parts(
 
     if max_side is not None and max_side < 1:
         raise CotamError(f"max_side is {max_side}; give at least 1 pixel")
-    if effort not in range(4):
+    if not isinstance(effort, int) or effort not in range(4):
         raise CotamError(f"effort is {effort}; choose 0 (fast), 1, 2 or 3")
     frames = _frames(image, Wishes(background, alpha, keep_icc, keep_metadata, max_side), name)
     first, duration = next(frames)
-    limit = _limit(max_bytes, base64, target_bpp, first.width * first.height)
+    budget = _budget(max_bytes, base64, target_bpp, first.width * first.height)
     from cotam_cli.codec.guides import find_source, plan_map
 
     if duration is not None:
         if find_source(guide) is not None:
             raise GuideError("animations are coded evenly so far; leave the guide out or give none")
-        return _encode_animation(first, duration, frames, quality, limit, target_bpp is not None, effort)
+        return _encode_animation(first, duration, frames, quality, budget, effort)
+    frames.close()  # the file's own pixels, which are no longer needed
+    limit = budget.of(1)
     importance = plan_map(first.pixels, guide, guide_options)
     if limit is not None:
         from cotam_cli.codec.budget import encode_to_size
@@ -215,13 +217,13 @@ def decode(
 ) -> Image.Image:
     """Decode a .ctm file, given as bytes or as a path, to a Pillow image: RGB, or RGBA if it keeps transparency.
 
-    Of an animation this is the first frame; `decode_frames` gives all. A kept ICC profile, EXIF and XMP are in
-    the image's `info`, as Pillow writes them.
+    Of an animation this is the first frame, whose hash cannot be checked alone; `decode_frames` gives all. A kept
+    ICC profile, EXIF and XMP are in the image's `info`, as Pillow writes them.
 
     Args:
         data: the file.
         target: "mllm" adds the model's adapter for machines, "human" leaves it out.
-        max_pixels: refuse larger pictures.
+        max_pixels: refuse larger pictures, and animations with more in all their frames together.
 
     Raises:
         CotamError: damaged, cut off, not a .ctm, of an unknown version or model, or too large.
@@ -255,6 +257,7 @@ def info(data: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS) 
     raw = _bytes(data, max_pixels)
     container = parse(raw, max_pixels=max_pixels)
     header = container.header
+    frames = len(container.frames())
     chunks: dict[str, int] = {}
     for chunk in container.chunks:
         known = chunk.type in ChunkType.__members__.values()
@@ -266,8 +269,8 @@ def info(data: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS) 
         quality=header.quality_value,
         model=header.model,
         bytes=len(raw),
-        bpp=8 * len(raw) / (header.width * header.height),
-        frames=len(container.frames()),
+        bpp=8 * len(raw) / (header.width * header.height * frames),
+        frames=frames,
         levels=header.levels,
         cell_size=header.cell_size if header.levels else 0,
         strength=header.strength / 32,
@@ -314,7 +317,9 @@ def open_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise CotamError(f"{path} changed while it was read; try again once it is whole")
 
 
-def _frames(image: Source, wishes: Wishes, name: str | None) -> Iterator[tuple[Picture, int | None]]:
+def _frames(
+    image: Source, wishes: Wishes, name: str | None
+) -> Generator[tuple[Picture, int | None], None, None]:
     """The picture or its frames, with durations; None for a still picture's."""
     import numpy as np
     from PIL import Image
@@ -326,7 +331,8 @@ def _frames(image: Source, wishes: Wishes, name: str | None) -> Iterator[tuple[P
             raise CotamError(
                 f"pixels must be uint8 [height, width, 3], not {image.dtype} {list(image.shape)}"
             )
-        yield from_pillow(Image.fromarray(np.ascontiguousarray(image)), wishes=wishes), None
+        picture = Image.fromarray(np.ascontiguousarray(image))
+        yield from_pillow(picture, name=name or "image", wishes=wishes), None
     elif isinstance(image, Image.Image):
         yield from_pillow(image, name=name or "image", wishes=wishes), None
     elif isinstance(image, bytes | bytearray | memoryview):
@@ -335,14 +341,25 @@ def _frames(image: Source, wishes: Wishes, name: str | None) -> Iterator[tuple[P
         yield from read_frames(read_file(image), name=name or str(image), wishes=wishes)
 
 
-def _limit(max_bytes: int | None, base64: bool, target_bpp: float | None, pixels: int) -> int | None:
-    """Bytes that the file may have, None if there is no budget."""
-    limits = [] if max_bytes is None else [3 * (max_bytes // 4) if base64 else max_bytes]
-    if target_bpp is not None:
-        limits.append(int(target_bpp * pixels / 8))
-    if limits and min(limits) < 1:
-        raise CotamError(f"a budget of {min(limits)} bytes holds no picture; allow more")
-    return min(limits, default=None)
+@dataclass(frozen=True)
+class _Budget:
+    """Bytes that all frames together may have, and bytes of each; None where there is no such limit."""
+
+    whole: int | None
+    frame: float | None
+
+    def of(self, frames: int) -> int | None:
+        limits = [] if self.whole is None else [self.whole]
+        if self.frame is not None:
+            limits.append(int(self.frame * frames))
+        if limits and min(limits) < 1:
+            raise CotamError(f"a budget of {min(limits)} bytes holds no picture; allow more")
+        return min(limits, default=None)
+
+
+def _budget(max_bytes: int | None, base64: bool, target_bpp: float | None, pixels: int) -> _Budget:
+    whole = 3 * (max_bytes // 4) if base64 and max_bytes is not None else max_bytes
+    return _Budget(whole, None if target_bpp is None else target_bpp * pixels / 8)
 
 
 def _encode_animation(
@@ -350,11 +367,10 @@ def _encode_animation(
     duration: int,
     rest: Iterator[tuple[Picture, int | None]],
     quality: float,
-    limit: int | None,
-    per_frame: bool,
+    budget: _Budget,
     effort: int,
 ) -> list[bytes]:
-    """One file for each FRAMES_PER_FILE frames; a budget is shared out evenly."""
+    """One file for as many frames as it holds; a budget is shared out evenly."""
     from cotam_cli.codec.budget import encode_frames_to_size
     from cotam_cli.codec.encoder import TimedPixels, encode_frames
     from cotam_cli.codec.screening import split_frame
@@ -365,17 +381,18 @@ def _encode_animation(
 
     extras = _extras(first)
     files: list[bytes] = []
-    if limit is None:
+    most = max(1, min(FRAMES_PER_FILE, MAX_PIXELS // (first.width * first.height)))
+    if budget == _Budget(None, None):
         frames = (split_frame(frame, quality) for frame in timed())
         while part := next(frames, None):
-            several = chain([part], islice(frames, FRAMES_PER_FILE - 1))
+            several = chain([part], islice(frames, most - 1))
             beside = extras if not files else ()
             files.append(encode_frames(several, quality, extras=beside, effort=effort))
         return files
     every = list(timed())
-    share = float(limit) if per_frame else limit / len(every)
-    for start in range(0, len(every), FRAMES_PER_FILE):
-        some = every[start : start + FRAMES_PER_FILE]
+    share = (budget.of(len(every)) or 0) / len(every)
+    for start in range(0, len(every), most):
+        some = every[start : start + most]
         beside = extras if not files else ()
         files.append(encode_frames_to_size(some, int(share * len(some)), extras=beside, effort=effort))
     return files
@@ -392,11 +409,12 @@ def _extras(picture: Picture) -> tuple[Chunk, ...]:
 
 
 def metadata_of(container: Container) -> Metadata:
-    """The profile, EXIF and XMP that a file keeps."""
+    """The profile, EXIF and XMP that a file keeps; EXIF that cannot be read is left out, as others stumble over it."""
     from cotam_cli.images import Metadata
+    from cotam_cli.images.metadata import upright_exif
 
-    kinds = (ChunkType.ICC, ChunkType.EXIF, ChunkType.XMP)
-    return Metadata(*(container.payload(kind) for kind in kinds))
+    icc, exif, xmp = (container.payload(kind) for kind in (ChunkType.ICC, ChunkType.EXIF, ChunkType.XMP))
+    return Metadata(icc, upright_exif(exif) if exif else None, xmp)
 
 
 def _image(frame: DecodedFrame, container: Container) -> Image.Image:

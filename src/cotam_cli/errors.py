@@ -28,7 +28,7 @@ class BudgetError(CotamError):
 
     def __init__(self, size: tuple[int, int], max_bytes: int, smallest: int) -> None:
         width, height = size
-        self.smallest = smallest
+        self.smallest, self._made_of = smallest, (size, max_bytes, smallest)
         advice = f"allow {smallest}"
         if max_bytes >= MIN_USEFUL:
             side = int(0.95 * max(size) * ((max_bytes - 33) / (smallest - 33)) ** 0.5)
@@ -37,3 +37,6 @@ class BudgetError(CotamError):
             f"{width}x{height} does not fit into {max_bytes} bytes: the smallest possible file has {smallest} "
             f"({4 * -(-smallest // 3)} as base64); {advice}"
         )
+
+    def __reduce__(self) -> tuple[type["BudgetError"], tuple[tuple[int, int], int, int]]:
+        return BudgetError, self._made_of

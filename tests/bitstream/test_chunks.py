@@ -283,6 +283,15 @@ def test_frame_info() -> None:
             FrameInfo(duration).pack()
 
 
+def test_the_limit_counts_all_frames() -> None:
+    frame = (Chunk(FRAME_TYPE, FrameInfo(10).pack()), Chunk(HYPER, b"1"), Chunk(LATENTS, b"2"))
+    animation = Container(ANIMATION, 3 * frame)
+    pixels = 3 * ANIMATION.width * ANIMATION.height
+    assert parse(pack(animation), max_pixels=pixels) == animation
+    with pytest.raises(FormatError, match=r"animation has 3 x .* over the limit"):
+        parse(pack(animation), max_pixels=pixels - 1)
+
+
 def test_frames_and_payload() -> None:
     assert SMALL.frames() == [
         Frame(info=None, map=b"m", hyper=b"", latents=b"y" * 130, screen=None, alpha=b"a")

@@ -1,5 +1,6 @@
 """A budget is never exceeded, and nearly used up where the qualities reach that far."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -140,3 +141,45 @@ def test_small_pictures(height: int, width: int, bpp: float) -> None:
         assert len(encode_to_size(pixels, limit)) <= limit
     except BudgetError as error:
         assert error.smallest > limit
+
+
+def test_budgets_of_a_few_bytes_say_what_is_possible() -> None:
+    for limit in (1, 5, 40):
+        with pytest.raises(BudgetError) as caught:
+            encode_to_size(PHOTO[:256, :512], limit)
+        assert caught.value.smallest > limit
+
+
+def drawn() -> np.ndarray:
+    """A page of flat boxes, which a screen layer takes fewer bytes for than the networks."""
+    pixels = np.full((512, 640, 3), 255, np.uint8)
+    for number in range(30):
+        top, left = 16 * (number // 6) * 6, 100 * (number % 6)
+        pixels[top : top + 40, left + 10 : left + 80] = (number * 8, 40, 200)
+    return pixels
+
+
+def test_a_drawn_picture_fits_into_what_its_layer_needs() -> None:
+    small = len(cotam_cli.encode(drawn(), quality=1))
+    assert small < len(encode_pixels(drawn(), 1.0))
+    assert len(encode_to_size(drawn(), small)) <= small
+    with pytest.raises(BudgetError) as caught:
+        encode_to_size(drawn(), small - 1)
+    assert caught.value.smallest == small
+
+
+def test_an_error_survives_a_process_pool() -> None:
+    error = BudgetError((10, 20), 100, 200)
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), copy.smallest) == (str(error), 200)
+
+
+def test_both_budgets_of_an_animation_hold(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (3, 96, 96, 3), np.uint8)
+    first, *others = (Image.fromarray(frame) for frame in noise)
+    first.save(tmp_path / "a.png", save_all=True, append_images=others, duration=50)
+    each = cotam_cli.encode(tmp_path / "a.png", target_bpp=1)
+    assert len(each) <= 3 * 96 * 96 / 8
+    both = cotam_cli.encode(tmp_path / "a.png", target_bpp=1, max_bytes=2000)
+    assert len(both) <= 2000 < len(each)
+    assert cotam_cli.info(each).bpp == pytest.approx(8 * len(each) / (3 * 96 * 96))

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
 
-from cotam_cli.bitstream.header import HEADER_SIZE, MAX_PIXELS, Header, pack_header, parse_header
+from cotam_cli.bitstream.header import (
+    HEADER_SIZE,
+    MAX_PIXELS,
+    Header,
+    check_pixels,
+    pack_header,
+    parse_header,
+)
 from cotam_cli.errors import FormatError
 
 MAX_CHUNKS = 255  # the header counts them in one byte
@@ -132,7 +139,7 @@ def original_size_chunk(width: int, height: int) -> Chunk:
 def pack(container: Container, *, max_pixels: int = MAX_PIXELS) -> bytes:
     """Return the file's bytes. Raises FormatError for all that `parse` would refuse under the same limit."""
     _check_count(len(container.chunks))
-    container.frames()
+    check_pixels(container.header, max_pixels, len(container.frames()))
     parts = []
     for chunk in container.chunks:
         _check_length(chunk.type, len(chunk.payload))
@@ -143,7 +150,7 @@ def pack(container: Container, *, max_pixels: int = MAX_PIXELS) -> bytes:
 
 
 def parse(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
-    """Read a whole file; max_pixels limits width x height.
+    """Read a whole file; max_pixels limits width x height x frames.
 
     Raises FormatError, and nothing else, if the bytes are not one complete, undamaged, valid file. Checks run
     from the outside in: header, lengths against the bytes that are there, end, checksum, chunk rules.
@@ -162,7 +169,7 @@ def parse(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
     if _CRC.unpack_from(data, position)[0] != zlib.crc32(memoryview(data)[HEADER_SIZE:position]):
         raise FormatError("the chunks are damaged (their checksum differs); transfer the file again")
     container = Container(header, tuple(chunks))
-    container.frames()
+    check_pixels(header, max_pixels, len(container.frames()))
     return container
 
 

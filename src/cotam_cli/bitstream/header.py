@@ -8,7 +8,7 @@ from cotam_cli.errors import FormatError
 
 MAGIC = b"\x89CTM"
 VERSION = 1
-MAX_PIXELS = 2**28  # default limit on width x height: 805 MB as 8-bit RGB
+MAX_PIXELS = 2**28  # default limit on width x height x frames: 805 MB as 8-bit RGB
 
 QUALITY_ONE = 4096  # the header's units for quality 1.0
 MIN_QUALITY = 1 * QUALITY_ONE
@@ -189,16 +189,22 @@ def _describe(data: bytes) -> str:
     return f"it starts with {data[:8].hex(' ')}; a .ctm file starts with {MAGIC.hex(' ')}"
 
 
+def check_pixels(header: Header, max_pixels: int, frames: int = 1) -> None:
+    """Raise FormatError where all frames together have more than max_pixels pixels."""
+    pixels = header.width * header.height * frames
+    if pixels > max_pixels:
+        what = "the picture has" if frames == 1 else f"the animation has {frames} x"
+        raise FormatError(
+            f"{what} {header.width} x {header.height} = {pixels} pixels, "
+            f"over the limit of {max_pixels}; raise max_pixels if you trust its source"
+        )
+
+
 def _check_fields(header: Header, max_pixels: int) -> None:
     _check_range("model id", header.model, 0, 0xFFFF)
     _check_range("width", header.width, 1, 0xFFFF)
     _check_range("height", header.height, 1, 0xFFFF)
-    pixels = header.width * header.height
-    if pixels > max_pixels:
-        raise FormatError(
-            f"the picture has {header.width} x {header.height} = {pixels} pixels, "
-            f"over the limit of {max_pixels}; raise max_pixels if you trust its source"
-        )
+    check_pixels(header, max_pixels)
     _check_range("quality x 4096", header.quality, MIN_QUALITY, MAX_QUALITY)
     _check_range("strength x 32", header.strength, 0, 255)
     if header.levels:

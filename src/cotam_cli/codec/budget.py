@@ -70,16 +70,38 @@ def encode_to_size(
 
     Raises BudgetError, which knows the smallest possible size, where no quality fits.
     """
-    data = _encode_plain(pixels, max_bytes, importance, alpha, extras, effort)
-    if not may_pay(pixels):
-        return data
-    layered = _encode_layered(
-        pixels, max_bytes, parse(data).header.quality, importance, alpha, extras, effort
-    )
+    try:
+        data = _encode_plain(pixels, max_bytes, importance, alpha, extras, effort)
+    except BudgetError as failed:
+        if not may_pay(pixels):
+            raise
+        return _smallest_layered(pixels, max_bytes, failed.smallest, importance, alpha, extras, effort)
+    quality = parse(data).header.quality
+    layered = _encode_layered(pixels, max_bytes, quality, importance, alpha, extras, effort)
     if layered is None:
         return data
     error, plain = (squared_errors(pixels, decode_pixels(d, target="human")).sum() for d in (layered, data))
     return layered if error <= LEGIBLE * plain else data
+
+
+def _smallest_layered(
+    pixels: Pixels,
+    max_bytes: int,
+    plain: int,
+    importance: MapSpec | None,
+    alpha: Pixels | None,
+    extras: tuple[Chunk, ...],
+    effort: int,
+) -> bytes:
+    """`_encode_layered` where a file without a layer has at least `plain` bytes, which are too many."""
+    layered = _encode_layered(pixels, max_bytes, MIN_QUALITY, importance, alpha, extras, effort)
+    if layered is None:
+        rest, screen = split_screen(pixels, 1.0)
+        least = len(
+            encode_pixels(rest, 1.0, importance=importance, screen=screen, alpha=alpha, extras=extras)
+        )
+        raise BudgetError((pixels.shape[1], pixels.shape[0]), max_bytes, min(plain, least))
+    return layered
 
 
 def _encode_layered(
@@ -221,7 +243,7 @@ def _between(fits: tuple[int, int], over: tuple[int, int], max_bytes: int) -> in
 
 def _aim(trial: Trial, max_bytes: int, low: int, high: int) -> int:
     """The quality from low to high whose estimated size is nearest the aim: secants of ln(bytes)."""
-    target = math.log(AIM * max_bytes)
+    target = math.log(max(AIM * max_bytes, 1.0))
     at, value, slope = trial.quality, math.log(len(trial.data)), SLOPE / QUALITY_UNIT
     for _ in range(4):
         step = max(low, min(high, at + round((target - value) / slope)))
