@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from cotam_cli.images import from_pillow, read_picture
+from cotam_cli.images import Wishes, from_pillow, read_picture
 from images.making import grey, image_of, row, saved
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
@@ -52,7 +52,7 @@ def test_swapped_primaries(format):
 
 def test_transparency_is_flattened_after_the_conversion():
     data = saved(image_of([(200, 30, 90, 255), (200, 30, 90, 0)], "RGBA"), icc_profile=GREEN_IS_RED)
-    picture = read_picture(data, background=(1, 2, 3))
+    picture = read_picture(data, wishes=Wishes((1, 2, 3)))
     assert np.allclose(row(picture), [(30, 200, 90), (1, 2, 3)], atol=1)
 
 

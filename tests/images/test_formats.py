@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from cotam_cli.errors import CotamError, ImageError
-from cotam_cli.images import encode_picture, format_for
+from cotam_cli.images import encode_picture, format_for, picture
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (20, 30, 3), np.uint8)
 
@@ -64,5 +64,10 @@ def test_too_large_for_the_format(format, width):
 
 
 def test_other_pixels():
-    with pytest.raises(ImageError, match="uint8 array"):
+    with pytest.raises(ImageError, match="give uint8"):
         encode_picture(PIXELS.astype(np.float32), "png")
+
+
+def test_pictures_over_the_limit_for_reading_are_written(monkeypatch):
+    monkeypatch.setattr(picture, "MAX_PIXELS", 10)
+    assert encode_picture(PIXELS, "ppm").endswith(PIXELS.tobytes())

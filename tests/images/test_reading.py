@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cotam_cli.errors import ImageError
-from cotam_cli.images import MAX_PIXELS, Picture, from_pillow, read_picture
+from cotam_cli.images import MAX_PIXELS, Picture, Wishes, from_pillow, read_picture
 from cotam_cli.images.picture import check_size
 from images.making import grey, image_of, row, saved
 
@@ -68,7 +68,7 @@ class TestTransparency:
 
     def test_another_background(self):
         data = saved(image_of([(200, 0, 0, 0), (200, 0, 0, 51)], "RGBA"))
-        assert row(read_picture(data, background=(0, 10, 20))) == [[0, 10, 20], [40, 8, 16]]
+        assert row(read_picture(data, wishes=Wishes((0, 10, 20)))) == [[0, 10, 20], [40, 8, 16]]
 
     def test_grey_with_alpha(self):
         data = saved(image_of([(0, 255), (0, 51), (100, 0)], "LA"))

@@ -51,19 +51,21 @@ class Gains:
 
 def records() -> tuple[ModelRecord, ...]:
     """The allow-list, oldest first; the last one encodes."""
-    text = resources.files("cotam_cli.codec").joinpath("models.json").read_text()
-    return tuple(ModelRecord(**entry) for entry in json.loads(text))
+    return _listed("models.json")
 
 
 def guide_records() -> tuple[ModelRecord, ...]:
     """The embedded guides, oldest first; the last one guides. Only encoders use them: a file names none."""
-    text = resources.files("cotam_cli.codec").joinpath("guides.json").read_text()
-    return tuple(ModelRecord(**entry) for entry in json.loads(text))
+    return _listed("guides.json")
 
 
 def token_records() -> tuple[ModelRecord, ...]:
     """The token adapters, oldest first. Only `cotam decode --tokens` uses them."""
-    text = resources.files("cotam_cli.codec").joinpath("tokens.json").read_text()
+    return _listed("tokens.json")
+
+
+def _listed(name: str) -> tuple[ModelRecord, ...]:
+    text = resources.files("cotam_cli.codec").joinpath(name).read_text()
     return tuple(ModelRecord(**entry) for entry in json.loads(text))
 
 

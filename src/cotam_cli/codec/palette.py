@@ -56,7 +56,7 @@ class Drawing:
         counts = np.bincount(where.ravel(), np.concatenate([counts for _, counts in several])).astype(
             np.int64
         )
-        order = counts.argsort()[::-1]
+        order = counts.argsort(kind="stable")[::-1]
         rank = np.empty(len(order), np.uint32)
         rank[order] = np.arange(len(order))
         index = np.zeros((height, width), np.uint32)

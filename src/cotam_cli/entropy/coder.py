@@ -53,10 +53,7 @@ def to_words(payload: bytes) -> NDArray[np.uint32]:
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables that symbols are coded with: one for each scale index from 1, one for escapes' prefixes.
-
-    frequencies int64 [tables, symbols + 1]; unused symbols of a short table are cut by `reach`.
-    """
+    """The tables that symbols are coded with: one for each scale index from 1, one for escapes' prefixes."""
 
     reach: NDArray[np.int64]  # [tables]: table k codes -reach[k]..reach[k], then escape
     frequencies: tuple[NDArray[np.int64], ...]  # each [2 * reach + 2], sum 65536, all >= 1

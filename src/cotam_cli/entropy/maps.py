@@ -14,7 +14,7 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from cotam_cli.entropy.coder import exact_model
+from cotam_cli.entropy.coder import exact_model, to_bytes, to_words
 from cotam_cli.errors import FormatError
 
 Levels = NDArray[np.uint8]
@@ -36,15 +36,14 @@ def encode_map(levels: Levels, count: int) -> bytes:
 
     rows, columns = levels.shape
     _walk(rows, columns, count, code)
-    return bytes(coder.get_compressed().astype(">u4").tobytes().rstrip(b"\0"))
+    return to_bytes(coder)
 
 
 def decode_map(payload: bytes, rows: int, columns: int, count: int) -> Levels:
     """The inverse of `encode_map`. Raises FormatError on payloads that no encoder wrote."""
     if payload.endswith(b"\0"):
         raise FormatError("the map chunk ends in a zero byte, which no encoder writes; the file is damaged")
-    words = np.frombuffer(payload + b"\0" * (-len(payload) % 4), dtype=">u4").astype(np.uint32)
-    coder = constriction.stream.queue.RangeDecoder(words)
+    coder = constriction.stream.queue.RangeDecoder(to_words(payload))
     try:
         levels = _walk(rows, columns, count, lambda model: int(coder.decode(model)))
     except (AssertionError, ValueError) as error:

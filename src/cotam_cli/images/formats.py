@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,6 @@ from PIL import Image, ImageCms
 
 from cotam_cli.errors import CotamError, ImageError
 from cotam_cli.images.metadata import Metadata
-from cotam_cli.images.picture import Picture
 from cotam_cli.images.transparency import Colour, flatten
 
 WHITE: Colour = (255, 255, 255)
@@ -40,6 +40,9 @@ _FORMATS = {
     "ppm": _Format("PPM", 2**31 - 1, {}, alpha=False, metadata=False),
     "npy": _Format("", 2**31 - 1, {}, metadata=False),
 }
+
+_REFUSED = (ValueError, OverflowError, TypeError, RuntimeError, SyntaxError, LookupError, struct.error)
+"""What Pillow raises on pictures and metadata that it cannot write."""
 
 _ALIASES = {"jpeg": "jpg", "jpe": "jpg", "pnm": "ppm", "apng": "png"}
 
@@ -142,11 +145,13 @@ def encode_animation(
 
 def _to_pillow(frame: Output, name: str, metadata: Metadata, background: Colour) -> Image.Image:
     kind = _FORMATS[name]
-    picture = Picture(np.ascontiguousarray(frame.pixels))
-    if max(picture.width, picture.height) > kind.longest:
-        size = f"{picture.width}x{picture.height}"
+    pixels = frame.pixels
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise ImageError(f"pixels are {pixels.dtype} {list(pixels.shape)}; give uint8 [height, width, 3]")
+    if max(pixels.shape[:2]) > kind.longest:
+        size = f"{pixels.shape[1]}x{pixels.shape[0]}"
         raise ImageError(f"{size} is over {kind.longest} on a side, too large for {name}; write png or ppm")
-    image = Image.fromarray(picture.pixels)
+    image = Image.fromarray(np.ascontiguousarray(pixels))
     if metadata.icc and not kind.metadata:
         image = _through_profile(image, metadata.icc)
     if frame.alpha is not None:
@@ -190,7 +195,7 @@ def _save(
     buffer = io.BytesIO()
     try:
         images[0].save(buffer, kind.pillow, **options)
-    except (OSError, ValueError, OverflowError, TypeError, RuntimeError) as error:
+    except (OSError, *_REFUSED) as error:
         reason = " ".join(str(error).split())
         raise ImageError(f"cannot be written as {kind.pillow} ({reason}); choose another format") from error
     return buffer.getvalue()

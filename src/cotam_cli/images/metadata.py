@@ -11,6 +11,7 @@ from PIL import Image
 
 _EXIF_PREFIX = b"Exif\0\0"
 _ORIENTATION = 0x0112
+_SHORT = 3  # the type of its value
 _XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|\s*>\s*))[0-9]+""")
 
 
@@ -46,10 +47,10 @@ def upright_exif(exif: bytes) -> bytes | None:
         (start,) = struct.unpack_from(order + "I", data, 4)
         (count,) = struct.unpack_from(order + "H", data, start)
         for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind = struct.unpack_from(order + "HH", data, entry)
+            (tag,) = struct.unpack_from(order + "H", data, entry)
             if tag == _ORIENTATION:
                 # The value stands in the entry itself, as a SHORT; anything else is no orientation.
-                struct.pack_into(order + "HHIHH", data, entry, tag, 3 if kind != 3 else kind, 1, 1, 0)
+                struct.pack_into(order + "HHIHH", data, entry, tag, _SHORT, 1, 1, 0)
     except struct.error:
         return None
     return bytes(data)

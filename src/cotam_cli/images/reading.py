@@ -119,22 +119,19 @@ class Wishes:
     max_side: int | None = None
 
 
-def read_picture(
-    data: bytes, *, name: str = "input", background: Colour = WHITE, wishes: Wishes | None = None
-) -> Picture:
+def read_picture(data: bytes, *, name: str = "input", wishes: Wishes | None = None) -> Picture:
     """Decode the bytes of a picture file.
 
     Args:
         data: a whole file in one of the formats of `READ`, or one that the program has taught Pillow.
         name: what error messages call it, such as the file's name.
-        background: sRGB colour behind transparent parts, each value 0..255.
-        wishes: all that can be asked for; with it, `background` is not looked at.
+        wishes: what can be asked for.
 
     Raises:
         ImageError: no picture, a damaged or too large one, or a kind that the module's table calls an error.
     """
     with _opened(data, name) as image:
-        return _to_picture(image, name, wishes or Wishes(background))
+        return _to_picture(image, name, wishes or Wishes())
 
 
 def read_frames(
@@ -156,15 +153,13 @@ def read_frames(
             yield picture, max(0, round(image.info.get("duration", 100)))
 
 
-def from_pillow(
-    image: Image.Image, *, name: str = "image", background: Colour = WHITE, wishes: Wishes | None = None
-) -> Picture:
+def from_pillow(image: Image.Image, *, name: str = "image", wishes: Wishes | None = None) -> Picture:
     """Convert a Pillow image of any mode, its EXIF orientation and ICC profile applied; see `read_picture`.
 
     The image itself keeps its mode and pixels; it is loaded if it was not.
     """
     with _explained(name):
-        return _to_picture(image, name, wishes or Wishes(background))
+        return _to_picture(image, name, wishes or Wishes())
 
 
 @contextmanager
@@ -175,7 +170,9 @@ def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
         raise ImageError(f"{name}: this is already a .ctm; use `cotam decode`")
     if data.startswith(_EPS_MAGIC):
         raise ImageError(f"{name}: {_EPS}")
-    taught = [kind for kind, (opens, _) in Image.OPEN.items() if not opens.__module__.startswith("PIL.")]
+    taught = [
+        kind for kind, (opens, _) in list(Image.OPEN.items()) if not opens.__module__.startswith("PIL.")
+    ]
     with _explained(name), Image.open(io.BytesIO(data), formats=[*READ, *taught]) as image:
         yield image
 

@@ -41,7 +41,9 @@ from cotam_cli.training.workers import agree, average_gradients, join_workers, s
 
 STATE_VERSION = 3
 FOUND, PRIOR = " found", " prior"
-FLAT = 1e-5  # squared error of a cell, 0..1, below which it is as good as none (two thirds of a level of 8 bits)
+FLAT = (
+    1e-5  # squared error of a cell, 0..1, below which it is as good as none (two thirds of a level of 8 bits)
+)
 BLANK = 0.05  # share of cells with an error, below which a crop counts less: what is blank has no ratio
 PRIOR_EVERY = 5  # steps between looks at the prior, which cost as much as half a step
 
