@@ -2,6 +2,8 @@
 
 import base64
 import copy
+import tracemalloc
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -205,3 +207,26 @@ def test_the_quick_look() -> None:
     assert may_hold_pictures(RAW.encode())
     assert may_hold_pictures(b'"data:image\\/x-ctm;base64,AA"')  # as some JSON writers escape the slash
     assert not may_hold_pictures(b'{"model": "m"}')
+
+
+MANY = 300_000
+LARGE = {
+    "a head of semicolons": {"image": "data:" + ";" * MANY},
+    "a head of parameters": {"image": "data:image/x-ctm" + ";ab" * MANY + ",AAAA"},
+    "base64 in pieces": {"image": f"data:image/x-ctm;base64,{'AA ' * MANY}"},
+    "a list of numbers": {"images": [0] * MANY},
+    "a name that many share": {"x" * MANY: {"images": [RAW] * 1000}},
+}
+
+
+@pytest.mark.parametrize("case", LARGE)
+def test_looking_takes_a_few_times_the_memory_of_what_is_looked_at(case: str) -> None:
+    tracemalloc.start()
+    try:
+        for place in find_pictures(LARGE[case]):
+            with suppress(FormatError):
+                place.data()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * MANY
