@@ -181,6 +181,16 @@ def test_broken_base64(url: str) -> None:
         place.data()
 
 
+def test_large_pictures_are_whole() -> None:
+    data = DATA + bytes(range(256)) * 9000
+    encoded = base64.b64encode(data).decode()
+    (place,) = find_pictures({"image": encoded})
+    assert place.data() == data
+    (place,) = find_pictures({"image": encoded[: 2**20 - 1] + "=" + encoded[2**20 :]})
+    with pytest.raises(FormatError, match="base64"):
+        place.data()
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just(URL),

@@ -32,6 +32,7 @@ MIME = "image/x-ctm"
 BASE64_MAGIC = "iUNUT"  # 89 43 54 4D
 _HINTS = (b"x-ctm", BASE64_MAGIC.encode())
 _DATA_URL = re.compile(r"data:([^,;]*)(;[^,]*)?,", re.IGNORECASE)
+_SLICE = 2**20  # of base64, for which other threads wait
 _TEXT_KEYS = ("image", "image_url", "image_base64")
 
 _Path: TypeAlias = "tuple[_Path, str | int] | None"  # the parent's path, and the key there
@@ -73,7 +74,11 @@ class Place:
         try:
             body = (self.text[head.end() :] if head else self.text).encode("ascii")
             body = body.translate(None, b" \t\r\n").rstrip(b"=")
-            return base64.b64decode(body + b"=" * (-len(body) % 4), validate=True)
+            if b"=" in body:
+                raise ValueError("padding before the end")
+            body += b"=" * (-len(body) % 4)
+            parts = (body[start : start + _SLICE] for start in range(0, len(body), _SLICE))
+            return b"".join(base64.b64decode(part, validate=True) for part in parts)
         except (binascii.Error, ValueError) as error:
             raise FormatError("the picture's base64 is broken; send it as standard base64") from error
 
