@@ -197,6 +197,13 @@ def test_an_input_of_another_shape(tmp_path):
         judge.answer(scene())
 
 
+def test_threads_come_from_the_environment(tmp_path, monkeypatch):
+    network(tmp_path / "net.onnx", [helper.make_node("Identity", ["x"], ["y"])], ["y"])
+    monkeypatch.setenv("COTAM_THREADS", "1")  # as workers side by side have it
+    session = load_judge(Task("c", contract(tmp_path, kind="logits"))).network.session
+    assert session.get_session_options().intra_op_num_threads == 1
+
+
 def test_a_changed_network_is_another_task(tmp_path):
     network(tmp_path / "net.onnx", [helper.make_node("Identity", ["x"], ["y"])], ["y"])
     first = Task("c", contract(tmp_path, kind="logits"))
