@@ -14,7 +14,6 @@ from cotam_cli.errors import CotamError
 KINDS = ("logits", "boxes", "tokens", "zero-shot")
 FITS = ("stretch", "crop", "longest")
 ROWS = ("rows", "separate", "yolo")
-IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
 @dataclass(frozen=True)
