@@ -152,7 +152,18 @@ class TestTheKey:
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:8000", "ftp://x/v1", "http://", "file:///etc/passwd", "http://me:pw@host/v1"]
+    "url",
+    [
+        "localhost:8000",
+        "ftp://x/v1",
+        "http://",
+        "file:///etc/passwd",
+        "http://me:pw@host/v1",
+        "http://me:pw@[::1",
+        "http://host:many/v1",
+        "http://host:99999/v1",
+        f"http://{'a' * 64}/v1",
+    ],
 )
 def test_addresses_that_are_none(url):
     with pytest.raises(CotamError) as caught:

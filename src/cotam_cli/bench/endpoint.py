@@ -55,8 +55,14 @@ class Endpoint:
     first_wait: float = 1.0
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(self.url)
+            usable = parts.hostname and parts.hostname.encode("idna") and parts.port != 0
+        except ValueError as error:  # not shown: where its parts cannot be told, one may be a password
+            raise CotamError(
+                "the endpoint's address cannot be read; give one such as http://localhost:8000/v1"
+            ) from error
+        if parts.scheme not in ("http", "https") or not usable:
             raise CotamError(
                 f"{self.shown} is no address of an endpoint; give one such as http://localhost:8000/v1"
             )
