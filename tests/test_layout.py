@@ -1,6 +1,6 @@
 """The package's layers: imports go downwards only, and the runtime stands without the extras.
 
-cli -> (codec, bench, integrations) -> (guidance, entropy, bitstream, images) -> errors
+cli -> (codec, bench, integrations) -> (guidance, entropy, bitstream, images) -> sessions -> errors
 """
 
 import ast
@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "cotam_cli"
 
 BASE = {"errors"}
-PARTS = {"guidance", "entropy", "bitstream", "images"} | BASE
+PARTS = {"guidance", "entropy", "bitstream", "images", "sessions"} | BASE
 FACE = {
     "__init__",
     "api",
@@ -24,7 +24,8 @@ FACE = {
 MAY_IMPORT = {
     "errors": set(),
     "processes": set(),
-    "guidance": BASE,
+    "sessions": BASE,
+    "guidance": BASE | {"sessions"},
     "entropy": BASE,
     "bitstream": BASE,
     "images": BASE,
@@ -147,6 +148,7 @@ NO_NETWORK = {
     "bitstream",
     "images",
     "errors",
+    "sessions",
     "api",
     "__init__",
     "__main__",

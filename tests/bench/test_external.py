@@ -80,6 +80,15 @@ def test_without_a_setting_there_is_one_point(script):
     assert codec.ladder == (0.0,)
 
 
+def test_a_program_of_the_current_folder(tmp_path, monkeypatch):
+    program = tmp_path / "coder"
+    program.write_text(f"#!{sys.executable}{CODER}")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    codec = external_codec("mine=./coder {in} {out} 30 ;; ./coder {in} {out}")
+    assert codec.decode(codec.encode(scene(), 0)).shape == scene().shape
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [

@@ -161,6 +161,18 @@ def test_values_and_channels():
         ({"kind": "logits", "input": {"mean": [1]}}, "input.mean must be 3 numbers"),
         ({"kind": "logits", "input": {"std": [0, 1, 1]}}, "std must not be 0"),
         ({"kind": "logits", "input": {"layout": "HWC"}}, "input.layout must be one of"),
+        ({"kind": "logits", "input": {"std": ["a", 1, 1]}}, "input.std must be 3 numbers"),
+        ({"kind": "logits", "input": {"scale": "a"}}, "input.scale must be a number"),
+        ({"kind": "logits", "input": {"scale": float("nan")}}, "input.scale must be a number"),
+        ({"kind": "logits", "input": {"multiple": "a"}}, "input.multiple must be a number"),
+        ({"kind": "logits", "input": {"multiple": 1.5}}, "whole numbers from 1"),
+        ({"kind": "logits", "input": {"size": [8.5, 8]}}, "whole numbers from 1"),
+        ({"kind": "logits", "input": {"size": 0}}, "whole numbers from 1"),
+        ({"kind": "logits", "input": {"share": 0}}, "above 0"),
+        ({"kind": "boxes", "threshold": "high"}, "threshold must be a number"),
+        ({"kind": "logits", "classes": 5}, "classes must be a list"),
+        ({"kind": "zero-shot", "tower": "ViT-B-32", "classes": "cats"}, "classes must be a list"),
+        ({"kind": "tokens", "tower": 5}, "tower must be text"),
         ({"kind": "tokens"}, "tokens need"),
         ({"kind": "tokens", "outputs": ["a"]}, "outputs must be an object"),
         ({"kind": "zero-shot"}, "needs .tower"),
@@ -195,6 +207,13 @@ def test_an_input_of_another_shape(tmp_path):
     judge = load_judge(Task("c", contract(tmp_path, kind="logits", input={"size": 9})))
     with pytest.raises(CotamError, match="refuses the picture"):
         judge.answer(scene())
+
+
+def test_threads_come_from_the_environment(tmp_path, monkeypatch):
+    network(tmp_path / "net.onnx", [helper.make_node("Identity", ["x"], ["y"])], ["y"])
+    monkeypatch.setenv("COTAM_THREADS", "1")  # as workers side by side have it
+    session = load_judge(Task("c", contract(tmp_path, kind="logits"))).network.session
+    assert session.get_session_options().intra_op_num_threads == 1
 
 
 def test_a_changed_network_is_another_task(tmp_path):

@@ -1,6 +1,7 @@
 """From the command line's words to a plan."""
 
 import json
+import os
 import sys
 
 import pytest
@@ -101,6 +102,17 @@ def test_wishes_that_cannot_be(folder, options, reason):
         options = {**options, "questions": folder / "q.jsonl"}
     with pytest.raises(CotamError, match=reason):
         make_plan(folder, Options(**options))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_there_are_as_many_workers_as_cores_that_may_be_used(folder):
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert make_plan(folder, Options()).workers == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    assert make_plan(folder, Options(workers=3)).workers == 3
 
 
 def test_the_anchor(folder):

@@ -42,6 +42,8 @@ def test_a_file(tmp_path):
         ({"image": "a"}, "needs"),
         ({"image": "a", "question": "q", "match": "fuzzy"}, "match must be"),
         ({"image": "a", "question": "q", "choices": ["one"]}, "2 to 26"),
+        ({"image": "a", "question": "q", "choices": 5}, "line 1: choices must be a list"),
+        ({"image": "a", "question": "q", "choices": "yes"}, "choices must be a list"),
         ({"image": "a", "question": "q", "choices": ["x", "y"], "answer": "z"}, "none of the choices"),
     ],
 )

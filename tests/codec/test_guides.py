@@ -46,6 +46,13 @@ def test_options_out_of_range(options, word):
         plan_map(PIXELS, RAMP, options)
 
 
+def test_the_limit_that_a_message_names_is_in_range():
+    with pytest.raises(GuideError, match=r"strength 7.97 is out of range; choose 0 to \d") as caught:
+        plan_map(PIXELS, RAMP, GuideOptions(strength=7.97))
+    limit = float(str(caught.value).split()[-1])
+    assert plan_map(PIXELS, RAMP, GuideOptions(strength=limit)).strength == limit
+
+
 @pytest.mark.parametrize("guide", [np.zeros((2, 2, 3)), np.zeros(4), np.zeros((0, 3)), np.array([["a"]])])
 def test_arrays_that_are_no_maps(guide):
     with pytest.raises(GuideError, match="2-D"):

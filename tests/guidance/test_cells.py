@@ -67,11 +67,22 @@ def test_a_flat_field_keeps_everything():
 
 
 @pytest.mark.parametrize(
-    ("count", "k", "word"), [(1, 0.75, "levels"), (16, 0.75, "levels"), (3, 0, "k"), (3, float("nan"), "k")]
+    ("count", "k", "word"),
+    [
+        (1, 0.75, "levels"),
+        (16, 0.75, "levels"),
+        (3, 0, "k"),
+        (3, float("nan"), "k"),
+        (3, 10.01, "k 10.01 .* at most 10"),
+    ],
 )
 def test_options_out_of_range(count, k, word):
     with pytest.raises(GuideError, match=word):
         to_levels(np.eye(3), count, k)
+
+
+def test_the_largest_k_is_in_range():
+    assert (to_levels(np.eye(3), 3, 10) == 1).all()
 
 
 def test_values_that_are_no_numbers():

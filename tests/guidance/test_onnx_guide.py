@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from cotam_cli.errors import GuideError
+from cotam_cli.errors import CotamError, GuideError
 from cotam_cli.guidance.onnx_guide import load_guide, resized
 from guidance.making import brightness, brightness_bytes, random_vit, vit_bytes
 
@@ -109,3 +109,14 @@ def test_other_files_are_refused_with_a_cure(data, words):
         load_guide(data, "my.onnx")
     assert "my.onnx" in str(caught.value)
     assert "export" in str(caught.value)
+
+
+def test_threads_come_from_the_environment_and_do_not_wait_in_a_busy_loop(monkeypatch):
+    monkeypatch.setenv("COTAM_THREADS", "1")
+    options = brightness().session.get_session_options()
+    assert options.intra_op_num_threads == 1
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert not options.enable_cpu_mem_arena
+    monkeypatch.setenv("COTAM_THREADS", "many")
+    with pytest.raises(CotamError, match="COTAM_THREADS"):
+        brightness()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, ImageSequence, UnidentifiedImageError
 
 import cotam_cli
 from cotam_cli.bitstream import Container, pack, parse
@@ -88,6 +88,22 @@ def test_save_from_other_modes(original: Image.Image, mode: str) -> None:
     assert Image.open(buffer).size == original.size
 
 
+@pytest.mark.parametrize("mode", ["1", "LA", "P", "CMYK", "LAB", "YCbCr", "HSV", "RGBX", "I;16"])
+def test_save_all_gives_what_save_gives(original: Image.Image, mode: str) -> None:
+    plain, every, several = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    image = original.convert("L") if mode == "I;16" else original
+    if mode == "LAB":
+        profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+        image = ImageCms.profileToProfile(image, *profiles, outputMode="LAB")
+    else:
+        image = image.convert(mode)
+    image.save(plain, "CTM")
+    image.save(every, "CTM", save_all=True)
+    assert every.getvalue() == plain.getvalue()
+    image.save(several, "CTM", save_all=True, append_images=[Image.new("RGB", image.size)], duration=[30, 60])
+    assert Image.open(several).n_frames == 2
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [
@@ -109,6 +125,8 @@ def test_a_mode_that_cannot_be_written(tmp_path: Path) -> None:
     target = tmp_path / "z.ctm"
     with pytest.raises(OSError, match=r"cannot write this picture as CTM: .*floats"):
         Image.new("F", (4, 4)).save(target)
+    with pytest.raises(OSError, match=r"cannot write this picture as CTM: .*floats"):
+        Image.new("F", (4, 4)).save(target, save_all=True)
     assert not target.exists()
 
 
@@ -150,6 +168,12 @@ def test_verify(coded: bytes, path: Path) -> None:
     Image.open(io.BytesIO(coded)).verify()
     with pytest.raises(OSError, match="damaged"):
         Image.open(io.BytesIO(coded[:-8] + bytes([coded[-8] ^ 1]) + coded[-7:])).verify()
+
+
+def test_verify_of_what_is_loaded(path: Path) -> None:
+    image = Image.open(path)
+    image.load()
+    image.verify()
 
 
 def test_pillows_bomb_guard_comes_before_decoding(coded: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,14 @@ def test_encode_then_decode() -> None:
     assert Decoder(size=(8, 6))(coded)["image"].shape == (2, 6, 8, 3)
 
 
+def test_transparent_parts_are_white() -> None:
+    half = Image.new("RGBA", (40, 24), (200, 0, 0, 255))
+    half.paste((0, 0, 0, 0), (0, 0, 20, 24))
+    data = column(cotam_cli.encode(half, alpha=True))
+    for decoder in (Decoder(), Decoder(size=(40, 24))):
+        assert (decoder({"ctm": data})["image"][0, :, :16] == 255).all()
+
+
 def test_a_bad_picture_does_not_stop_the_others() -> None:
     coded = Encoder()({"bytes": column(png(0), b"text", png(9))})
     assert [bool(data) for data in coded["ctm"]] == [True, False, True]

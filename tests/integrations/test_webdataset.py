@@ -26,6 +26,16 @@ def test_kinds_without_torch(files: list[bytes]) -> None:
     assert np.allclose(rgb * 255, expected)
 
 
+def test_transparent_parts_are_white_or_as_they_are() -> None:
+    half = Image.new("RGBA", (40, 24), (200, 0, 0, 255))
+    half.paste((0, 0, 0, 0), (0, 0, 20, 24))
+    data = cotam_cli.encode(half, alpha=True)
+    rgb = decoder("rgb8")("a.ctm", data)
+    assert (rgb[:, :20] == 255).all()
+    assert rgb.flags.writeable
+    assert decoder("pil")("a.ctm", data).mode == "RGBA"
+
+
 def test_other_entries_are_left_to_others(files: list[bytes]) -> None:
     assert decoder()("a.png", files[0]) is None
     assert decoder()("a.ctm.txt", files[0]) is None

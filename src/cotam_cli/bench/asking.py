@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from cotam_cli.bench.codecs import Codec
-from cotam_cli.bench.endpoint import Client
+from cotam_cli.bench.endpoint import Client, Sight
 from cotam_cli.bench.measuring import Failure, Job, Row, Shelf, reason_of
 from cotam_cli.bench.pictures import Picture, load_pixels
 from cotam_cli.bench.questions import Question, is_right
@@ -114,7 +114,8 @@ def _caught(work: Callable[[], dict[str, Score]], empty: Asked) -> Asked:
 
 
 def _replies(client: Client, pixels: Pixels, questions: Sequence[Question]) -> list[str]:
-    return [client.ask(pixels, question.prompt) for question in questions]
+    picture = Sight(pixels)
+    return [client.ask(picture, question.prompt) for question in questions]
 
 
 def _score(

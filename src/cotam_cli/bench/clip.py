@@ -55,7 +55,7 @@ def _class_vectors(model: Any, tokenize: Any, contract: Contract) -> Any:
     import torch
 
     with torch.no_grad():
-        names = [contract.template.format(name) for name in contract.classes]
+        names = [contract.template.replace("{}", name) for name in contract.classes]
         return model.encode_text(tokenize(names), normalize=True)
 
 

@@ -14,7 +14,6 @@ from cotam_cli.errors import CotamError
 KINDS = ("logits", "boxes", "tokens", "zero-shot")
 FITS = ("stretch", "crop", "longest")
 ROWS = ("rows", "separate", "yolo")
-IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,15 @@ def _contract(entry: Any, path: Path) -> Contract:
     if not isinstance(outputs, dict):
         raise CotamError('outputs must be an object such as {"deep": "norm"}')
     values["outputs"] = tuple((str(ours), str(theirs)) for ours, theirs in outputs.items())
-    values["classes"] = tuple(map(str, values.get("classes", ())))
-    values["threshold"] = float(values.get("threshold", 0.3))
+    classes, threshold = values.get("classes", []), values.get("threshold", 0.3)
+    if not isinstance(classes, list):
+        raise CotamError('classes must be a list of names, such as ["cat", "dog"]')
+    if not _is_number(threshold):
+        raise CotamError("threshold must be a number")
+    values["classes"], values["threshold"] = tuple(map(str, classes)), float(threshold)
+    for name in ("tower", "weights", "template"):
+        if not isinstance(values.get(name, ""), str):
+            raise CotamError(f"{name} must be text")
     if values.get("tower"):
         if kind not in ("tokens", "zero-shot"):
             raise CotamError("a tower of open_clip serves the kinds tokens and zero-shot")
@@ -117,13 +123,20 @@ def _input(entry: Any) -> Input:
             if not isinstance(given, list | tuple) or len(given) != count or not all(map(_is_number, given)):
                 raise CotamError(f"input.{name} must be {count} numbers")
             values[name] = tuple(given)
-    if min(values.get("size", (1, 1))) < 1 or 0 in values.get("std", (1,)) or values.get("multiple", 1) < 1:
-        raise CotamError("input: size and multiple start at 1, and std must not be 0")
+    for name in ("scale", "share", "multiple"):
+        if not _is_number(values.get(name, 1)):
+            raise CotamError(f"input.{name} must be a number")
+    whole = (*values.get("size", ()), values.get("multiple", 1))
+    if not all(isinstance(value, int) and value >= 1 for value in whole):
+        raise CotamError("input.size and input.multiple are whole numbers from 1")
+    if not 0 < values.get("share", 1) <= 1 or 0 in values.get("std", ()):
+        raise CotamError("input.share is above 0 and at most 1, and input.std must not be 0")
     return Input(**values)
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether it is a number that float32 holds; JSON's NaN is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e38
 
 
 def _known(shape: type, entry: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The user's own multimodal model, behind any endpoint that speaks OpenAI's chat protocol.
 
 The key comes from the environment only (COTAM_VLM_KEY), goes to the given address only (redirects are not
-followed), and is cut out of every message. Answers are kept by the whole request, so that nothing is paid twice.
+followed), and is cut out of every message. Answers are kept by pixels and question, so that nothing is paid twice.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from PIL import Image
 
-from cotam_cli.bench.tasks import Pixels
+from cotam_cli.bench.pictures import Pixels, content_hash
 from cotam_cli.errors import CotamError
 from cotam_cli.images import write_atomic
 
@@ -55,8 +56,14 @@ class Endpoint:
     first_wait: float = 1.0
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(self.url)
+            usable = parts.hostname and parts.hostname.encode("idna") and parts.port != 0
+        except ValueError as error:  # not shown: where its parts cannot be told, one may be a password
+            raise CotamError(
+                "the endpoint's address cannot be read; give one such as http://localhost:8000/v1"
+            ) from error
+        if parts.scheme not in ("http", "https") or not usable:
             raise CotamError(
                 f"{self.shown} is no address of an endpoint; give one such as http://localhost:8000/v1"
             )
@@ -69,6 +76,23 @@ class Endpoint:
         parts = urlsplit(self.url)
         host = parts.netloc.rpartition("@")[2]
         return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """A picture to ask about, uint8 [h, w, 3]. Several questions share its PNG, which is made once there is need."""
+
+    pixels: Pixels
+
+    @cached_property
+    def digest(self) -> str:
+        return content_hash(self.pixels)
+
+    @cached_property
+    def url(self) -> str:
+        png = io.BytesIO()
+        Image.fromarray(self.pixels).save(png, "PNG")
+        return f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
 
 
 @dataclass
@@ -97,15 +121,13 @@ class Client:
     _silent: int = 0
     _rejected: set[str] = field(default_factory=set)
 
-    def ask(self, pixels: Pixels, prompt: str) -> str:
-        """The model's reply about a picture, uint8 [h, w, 3], sent as PNG.
+    def ask(self, picture: Sight, prompt: str) -> str:
+        """The model's reply about a picture, sent as PNG.
 
         Raises CotamError when the endpoint refuses or answers nonsense, EndpointDown when it does not answer.
         """
-        request = self._request(pixels, prompt)
-        name = hashlib.sha256(
-            f"{self.endpoint.shown} {json.dumps(request, sort_keys=True)}".encode()
-        ).hexdigest()
+        same = json.dumps(self._request(picture.digest, prompt), sort_keys=True)
+        name = hashlib.sha256(f"{self.endpoint.shown} {same}".encode()).hexdigest()
         path = self.kept and self.kept / f"{name[:40]}.json"
         if path and path.is_file():
             try:
@@ -116,17 +138,14 @@ class Client:
                 with self._lock:
                     self.usage.kept += 1
                 return reply
-        answer = self._send(request)
+        answer = self._send(self._request(picture.url, prompt))
         reply = self._read(answer)
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, json.dumps({"reply": reply, "usage": answer.get("usage")}).encode())
         return reply
 
-    def _request(self, pixels: Pixels, prompt: str) -> dict[str, Any]:
-        png = io.BytesIO()
-        Image.fromarray(pixels).save(png, "PNG")
-        picture = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
+    def _request(self, picture: str, prompt: str) -> dict[str, Any]:
         content = [
             {"type": "image_url", "image_url": {"url": picture}},
             {"type": "text", "text": prompt},

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -62,6 +62,13 @@ class Command:
         if seen != {"in", "out"}:
             raise CotamError(f"{text!r} needs {{in}} and {{out}}, the files that it reads and writes")
         return cls(words, suffixes["in"], suffixes["out"])
+
+    def found(self) -> Command:
+        """The same with the program's whole path, as it runs in another folder. Raises MissingProgram."""
+        program = shutil.which(self.words[0])
+        if program is None:
+            raise MissingProgram(f"the program {self.words[0]} is not installed, or not on the PATH")
+        return replace(self, words=(os.path.abspath(program), *self.words[1:]))
 
     def run(self, data: bytes, setting: float, timeout: float) -> bytes:
         """What the command writes for a file. Raises CotamError when it fails, writes nothing or is too slow."""
@@ -129,8 +136,8 @@ def external_codec(template: str, timeout: float = TIMEOUT) -> Codec:
         raise CotamError(
             f"{template!r} is no codec; write 'name=enc {{in}} {{out}} -q {{q}} ;; dec {{in}} {{out}}'"
         )
-    encode = Command.parse(halves[0], source=".png", target="")
-    decode = Command.parse(halves[1], source=encode.target, target=".png")
+    encode = Command.parse(halves[0], source=".png", target="").found()
+    decode = Command.parse(halves[1], source=encode.target, target=".png").found()
     ladder, settings = _settings(named[2], encode)
     return Codec(
         name=named[1],
@@ -159,11 +166,9 @@ def _version(template: str, *commands: Command) -> str:
     """The template, and for each program where it is, how large, and how old."""
     parts = [template]
     for command in commands:
-        found = shutil.which(command.words[0])
-        if found is None:
-            raise MissingProgram(f"the program {command.words[0]} is not installed, or not on the PATH")
-        status = Path(found).stat()
-        parts.append(f"{found} {status.st_size} {status.st_mtime_ns}")
+        program = command.words[0]
+        status = Path(program).stat()
+        parts.append(f"{program} {status.st_size} {status.st_mtime_ns}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

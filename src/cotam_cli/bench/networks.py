@@ -12,6 +12,7 @@ from PIL import Image
 from cotam_cli.bench.contract import Contract, Input
 from cotam_cli.bench.tasks import Answer, Judge, Pixels, Score, Truth
 from cotam_cli.errors import CotamError
+from cotam_cli.sessions import open_session
 
 Floats = NDArray[np.float32]
 
@@ -38,14 +39,10 @@ class Network:
 
     @classmethod
     def load(cls, contract: Contract) -> Network:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
         try:
-            session = onnxruntime.InferenceSession(
-                contract.model, options, providers=["CPUExecutionProvider"]
-            )
+            session = open_session(contract.model)
+        except CotamError:
+            raise
         except Exception as error:  # onnxruntime has no common base for its errors
             raise CotamError(f"{contract.model} is not a network that ONNX Runtime reads: {error}") from error
         there = [output.name for output in session.get_outputs()]

@@ -15,6 +15,7 @@ from cotam_cli.bench.questions import Question, read_questions
 from cotam_cli.bench.run import Plan, Vlm
 from cotam_cli.bench.tasks import Task, Truth, read_truth
 from cotam_cli.errors import CotamError
+from cotam_cli.processes import cores
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def make_plan(folder: Path, options: Options) -> Plan:
         truths=truths,
         vlm=_vlm(options, {path.name for path in paths}),
         kept=options.cache or default_cache(),
-        workers=options.workers or os.cpu_count() or 1,
+        workers=options.workers or cores(),
     )
 
 

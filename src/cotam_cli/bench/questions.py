@@ -58,7 +58,10 @@ def read_questions(path: Path) -> list[Question]:
 def _question(entry: object) -> Question:
     if not isinstance(entry, dict) or not all(isinstance(entry.get(k), str) for k in ("image", "question")):
         raise CotamError('a line needs "image" and "question", both text')
-    choices = tuple(map(str, entry.get("choices", ())))
+    listed = entry.get("choices", [])
+    if not isinstance(listed, list):
+        raise CotamError('choices must be a list, such as ["cat", "dog"]')
+    choices = tuple(map(str, listed))
     match = entry.get("match", "choice" if choices else "contains")
     if match not in MATCHES:
         raise CotamError(f"match must be one of {', '.join(MATCHES)}")

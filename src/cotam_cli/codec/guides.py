@@ -50,7 +50,7 @@ def plan_map(pixels: Pixels, guide: Guide, options: GuideOptions) -> MapSpec | N
     if options.cell not in CELLS:
         raise GuideError(f"cells of {options.cell} px are not possible; choose {', '.join(map(str, CELLS))}")
     if not 0 <= options.strength <= MAX_STRENGTH:
-        raise GuideError(f"strength {options.strength:g} is out of range; choose 0 to {MAX_STRENGTH:.2f}")
+        raise GuideError(f"strength {options.strength} is out of range; choose 0 to {MAX_STRENGTH}")
     field = importance_field(pixels, guide, options.cell)
     if field is None or round(options.strength * 32) == 0:
         return None

@@ -70,8 +70,8 @@ def to_levels(field: NDArray[np.floating], count: int, k: float) -> Levels:
     """
     if not 2 <= count <= 15:
         raise GuideError(f"{count} levels are out of range; choose 2 to 15")
-    if not 0 < k < 10:
-        raise GuideError(f"k {k:g} is out of range; choose above 0, at most 10")
+    if not 0 < k <= 10:
+        raise GuideError(f"k {k} is out of range; choose above 0, at most 10")
     if not np.isfinite(field).all():
         raise GuideError("the importance map holds values that are no numbers; give another guide")
     normal = normalise(field)

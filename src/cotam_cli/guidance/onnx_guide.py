@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cotam_cli.errors import GuideError
+from cotam_cli.errors import CotamError, GuideError
 from cotam_cli.guidance.cells import Field, normalise
+from cotam_cli.sessions import open_session
 
 VERSION = "1"
 BATCH = 8  # tiles in one call: on a CPU more are no faster, and 50 of them would take some 450 MB more
@@ -80,20 +81,15 @@ def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     return np.asarray(picture)
 
 
-def load_guide(data: bytes, name: str, threads: int = 0) -> OnnxGuide:
-    """A guide from the bytes of its file; `name` is for errors, threads 0 takes all processors.
+def load_guide(data: bytes, name: str, threads: int | None = None) -> OnnxGuide:
+    """A guide from the bytes of its file; `name` is for errors, `threads` as for `open_session`.
 
-    Raises GuideError for bytes that are no ONNX model, or a model that is no guide.
+    Raises GuideError for bytes that are no ONNX model, or a model that is no guide, and as `open_session`.
     """
     try:
-        import onnxruntime
-    except ImportError as error:
-        raise GuideError(f"onnxruntime cannot be loaded ({error}); pip install onnxruntime") from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads
-    try:
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        session = open_session(data, threads)
+    except CotamError:
+        raise
     except Exception as error:  # onnxruntime's errors have no common base
         raise GuideError(f"{name} is not a readable ONNX file; make one with: cotam guide export") from error
     facts = dict(session.get_modelmeta().custom_metadata_map)

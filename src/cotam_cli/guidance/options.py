@@ -15,7 +15,7 @@ class GuideOptions:
     levels    2 to 15; three lower, keep or raise the quality of a cell
     k         thresholds lie 2 k standard deviations apart around the map's mean; the paper's is 0.75
     cell      pixels a side: 16, 32, 64, 128, 256 or 512
-    strength  units of quality that one level adds or takes, 0 to 7.97
+    strength  units of quality that one level adds or takes, 0 to 7.96875
     """
 
     levels: int = 3

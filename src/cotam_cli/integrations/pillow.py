@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageSequence, UnidentifiedImageError
 
 from cotam_cli.bitstream import HEADER_SIZE, parse, parse_header
 from cotam_cli.errors import CotamError, FormatError, GuideError
@@ -30,6 +31,7 @@ FORMAT = "CTM"
 EXTENSION = ".ctm"
 MIME = "image/x-ctm"
 _MAGIC = b"\x89CTM"
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")
 
 
 class CtmImageFile(ImageFile.ImageFile):
@@ -124,10 +126,11 @@ class CtmImageFile(ImageFile.ImageFile):
 
     def verify(self) -> None:
         """Check structure and checksums of the whole file without decoding it. Raises OSError."""
-        try:
-            parse(self._read())
-        except FormatError as error:
-            raise OSError(str(error)) from error
+        if self.tile or self._data is not None:  # else it is loaded, which checks as much
+            try:
+                parse(self._read())
+            except FormatError as error:
+                raise OSError(str(error)) from error
         super().verify()
 
     def _read(self) -> bytes:
@@ -154,10 +157,31 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
 def _save_all(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     """`Image.save(save_all=True)`: all frames, those of `append_images` too; duration=... in milliseconds."""
     options = image.encoderinfo
-    timing = {name: options[name] for name in ("append_images", "duration") if name in options}
+    timing = {"duration": options["duration"]} if "duration" in options else {}
     lossless = io.BytesIO()
-    image.save(lossless, "PNG", save_all=True, compress_level=1, **timing)
+    with _as_os_error():
+        first, *others = [
+            frame for each in (image, *options.get("append_images", ())) for frame in _as_png(each)
+        ]
+    first.save(lossless, "PNG", save_all=True, append_images=others, compress_level=1, **timing)
     _write(lossless.getvalue(), options, fp)
+
+
+def _as_png(image: Image.Image) -> Iterator[Image.Image]:
+    """The image itself where PNG has its mode, else its frames in RGB, or RGBA."""
+    from cotam_cli.images import Wishes, from_pillow
+
+    if image.mode in _PNG_MODES:
+        yield image
+        return
+    for frame in ImageSequence.Iterator(image):
+        picture = from_pillow(frame, wishes=Wishes(alpha=True))
+        colours = Image.fromarray(picture.pixels)
+        if picture.alpha is not None:
+            colours.putalpha(Image.fromarray(picture.alpha))
+        if "duration" in frame.info:
+            colours.info["duration"] = frame.info["duration"]
+        yield colours
 
 
 def _write(source: Image.Image | bytes, options: dict[str, Any], fp: IO[bytes]) -> None:
@@ -166,13 +190,20 @@ def _write(source: Image.Image | bytes, options: dict[str, Any], fp: IO[bytes]) 
     quality, guide = options.get("quality", 3.0), options.get("guide", "auto")
     if isinstance(quality, bool) or not isinstance(quality, int | float) or not 1 <= quality <= 8:
         raise ValueError(f"quality {quality!r} is not a .ctm quality; give 1 (small) to 8 (fine)")
-    try:
+    with _as_os_error():
         data = encode(source, quality=quality, guide=guide, alpha=bool(options.get("alpha")))
+    fp.write(data)
+
+
+@contextmanager
+def _as_os_error() -> Iterator[None]:
+    """Turn our errors into those that Pillow allows."""
+    try:
+        yield
     except GuideError as error:
         raise ValueError(str(error)) from error
     except CotamError as error:
         raise OSError(f"cannot write this picture as {FORMAT}: {error}") from error
-    fp.write(data)
 
 
 def register() -> None:

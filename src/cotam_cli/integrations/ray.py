@@ -61,7 +61,8 @@ class Encoder:
 class Decoder:
     """.ctm files to pixels.
 
-    The column `source` gives way to `image`: uint8 [h, w, 3] sRGB, of 1x1 pixel where there was an error.
+    The column `source` gives way to `image`: uint8 [h, w, 3] sRGB, transparent parts on white; of 1x1 pixel where
+    there was an error.
 
     Args:
         source: the column with the files' bytes.
@@ -94,10 +95,12 @@ class Decoder:
 
     def _pixels(self, data: bytes) -> NDArray[np.uint8]:
         import numpy as np
+        from PIL import Image
 
         from cotam_cli.api import decode
+        from cotam_cli.images import from_pillow
 
-        picture = decode(data, max_pixels=self.max_pixels).convert("RGB")
+        picture = Image.fromarray(from_pillow(decode(data, max_pixels=self.max_pixels)).pixels)
         return np.array(picture if self.size is None else picture.resize(self.size))
 
 

@@ -27,7 +27,7 @@ def decoder(kind: Kind = "pil", *, max_pixels: int = MAX_PIXELS) -> Callable[[st
 
     Args:
         kind: "pil" a Pillow image; "rgb8" uint8 [h, w, 3]; "rgb" float32 [h, w, 3] in 0..1; "torchrgb8" and
-            "torchrgb" the same as tensors [3, h, w].
+            "torchrgb" the same as tensors [3, h, w]; all but "pil" with transparent parts on white.
         max_pixels: refuse larger pictures.
 
     Returns:
@@ -50,7 +50,9 @@ def _as(kind: Kind, picture: Any) -> Any:
         return picture
     import numpy as np
 
-    pixels = np.array(picture.convert("RGB"))
+    from cotam_cli.images import from_pillow
+
+    pixels = np.array(from_pillow(picture).pixels)
     if kind.startswith("torch"):
         pixels = np.ascontiguousarray(pixels.transpose(2, 0, 1))
     if not kind.endswith("8"):

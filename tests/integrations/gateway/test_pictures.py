@@ -2,6 +2,8 @@
 
 import base64
 import copy
+import tracemalloc
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -179,6 +181,16 @@ def test_broken_base64(url: str) -> None:
         place.data()
 
 
+def test_large_pictures_are_whole() -> None:
+    data = DATA + bytes(range(256)) * 9000
+    encoded = base64.b64encode(data).decode()
+    (place,) = find_pictures({"image": encoded})
+    assert place.data() == data
+    (place,) = find_pictures({"image": encoded[: 2**20 - 1] + "=" + encoded[2**20 :]})
+    with pytest.raises(FormatError, match="base64"):
+        place.data()
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just(URL),
@@ -205,3 +217,26 @@ def test_the_quick_look() -> None:
     assert may_hold_pictures(RAW.encode())
     assert may_hold_pictures(b'"data:image\\/x-ctm;base64,AA"')  # as some JSON writers escape the slash
     assert not may_hold_pictures(b'{"model": "m"}')
+
+
+MANY = 300_000
+LARGE = {
+    "a head of semicolons": {"image": "data:" + ";" * MANY},
+    "a head of parameters": {"image": "data:image/x-ctm" + ";ab" * MANY + ",AAAA"},
+    "base64 in pieces": {"image": f"data:image/x-ctm;base64,{'AA ' * MANY}"},
+    "a list of numbers": {"images": [0] * MANY},
+    "a name that many share": {"x" * MANY: {"images": [RAW] * 1000}},
+}
+
+
+@pytest.mark.parametrize("case", LARGE)
+def test_looking_takes_a_few_times_the_memory_of_what_is_looked_at(case: str) -> None:
+    tracemalloc.start()
+    try:
+        for place in find_pictures(LARGE[case]):
+            with suppress(FormatError):
+                place.data()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * MANY

@@ -22,7 +22,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -31,7 +31,8 @@ from cotam_cli.errors import FormatError
 MIME = "image/x-ctm"
 BASE64_MAGIC = "iUNUT"  # 89 43 54 4D
 _HINTS = (b"x-ctm", BASE64_MAGIC.encode())
-_DATA_URL = re.compile(r"data:([^,;]*)((?:;[^,;]*)*),", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:([^,;]*)(;[^,]*)?,", re.IGNORECASE)
+_SLICE = 2**20  # of base64, for which other threads wait
 _TEXT_KEYS = ("image", "image_url", "image_base64")
 
 _Path: TypeAlias = "tuple[_Path, str | int] | None"  # the parent's path, and the key there
@@ -42,28 +43,42 @@ Kind = Literal["text", "file", "input_file", "source"]
 class Place:
     """Where one picture stands.
 
-    where   its path for error messages: messages[0].content[1].image_url.url
+    path    where it stands in the request
     kind    how it is replaced
     holder  the dict or list that is changed
     key     for `text`: where in the holder
     text    the data URL or the base64 as it came
     """
 
-    where: str
+    path: _Path
     kind: Kind
     holder: Any
     key: str | int
     text: str
 
+    @property
+    def where(self) -> str:
+        """Its path as people write it: messages[0].content[1].image_url.url"""
+        parts: list[str] = []
+        path = self.path
+        while path is not None:
+            path, key = path
+            parts.append(f"[{key}]" if isinstance(key, int) else f".{key}")
+        return "".join(reversed(parts)).removeprefix(".")
+
     def data(self) -> bytes:
         """The file's bytes. Raises FormatError where they are not base64."""
         head = _DATA_URL.match(self.text)
-        if head and "base64" not in head[2].lower().split(";"):
+        if head and ";base64;" not in (head[2] or "").lower() + ";":
             raise FormatError("the data URL is not base64; put ;base64 before the comma")
-        body = self.text[head.end() :] if head else self.text
-        body = re.sub(r"[ \t\r\n]", "", body).rstrip("=")
         try:
-            return base64.b64decode(body + "=" * (-len(body) % 4), validate=True)
+            body = (self.text[head.end() :] if head else self.text).encode("ascii")
+            body = body.translate(None, b" \t\r\n").rstrip(b"=")
+            if b"=" in body:
+                raise ValueError("padding before the end")
+            body += b"=" * (-len(body) % 4)
+            parts = (body[start : start + _SLICE] for start in range(0, len(body), _SLICE))
+            return b"".join(base64.b64decode(part, validate=True) for part in parts)
         except (binascii.Error, ValueError) as error:
             raise FormatError("the picture's base64 is broken; send it as standard base64") from error
 
@@ -99,9 +114,9 @@ def find_pictures(document: Any, *, embeddings: bool = False) -> list[Place]:
         path, node = stack.pop()
         if isinstance(node, dict):
             places.extend(_in_part(path, node))
-        for key, child in reversed(node.items() if isinstance(node, dict) else list(enumerate(node))):
-            if isinstance(child, dict | list):
-                stack.append(((path, key), child))
+        children = node.items() if isinstance(node, dict) else enumerate(node)
+        nested = [((path, key), child) for key, child in children if isinstance(child, dict | list)]
+        stack.extend(reversed(nested))
     if embeddings and isinstance(document, dict):
         places.extend(_strings(None, document, "input", data_urls_only=True))
     return places
@@ -117,15 +132,15 @@ def _in_part(path: _Path, part: dict[str, Any]) -> Iterator[Place]:
             yield from _strings(path, part, key)
     file, source = part.get("file"), part.get("source")
     if isinstance(file, dict) and part.get("type") == "file" and is_ctm(file.get("file_data")):
-        yield Place(_name(((path, "file"), "file_data")), "file", part, "file", file["file_data"])
+        yield Place(((path, "file"), "file_data"), "file", part, "file", file["file_data"])
     if part.get("type") == "input_file" and is_ctm(part.get("file_data")):
-        yield Place(_name((path, "file_data")), "input_file", part, "file_data", part["file_data"])
+        yield Place((path, "file_data"), "input_file", part, "file_data", part["file_data"])
     if isinstance(source, dict) and part.get("type") in ("image", "document"):
         data = source.get("data")
         if source.get("type") == "base64" and isinstance(data, str):
             named = str(source.get("media_type", "")).lower() == MIME
             if named or data.startswith(BASE64_MAGIC):
-                yield Place(_name(((path, "source"), "data")), "source", part, "data", data)
+                yield Place(((path, "source"), "data"), "source", part, "data", data)
 
 
 def _strings(
@@ -133,21 +148,13 @@ def _strings(
 ) -> Iterator[Place]:
     """The value at a key if it is a picture, or the pictures in the list that it is."""
     value = holder.get(key)
-    candidates: list[tuple[_Path, Any, str | int, Any]] = [((path, key), holder, key, value)]
+    place: Any = holder
+    items: Iterable[tuple[str | int, Any]] = [(key, value)]
     if isinstance(value, list):
-        candidates = [(((path, key), index), value, index, item) for index, item in enumerate(value)]
-    for at, place, index, text in candidates:
+        path, place, items = (path, key), value, enumerate(value)
+    for index, text in items:
         if is_ctm(text) and (text[:5].lower() == "data:" or not data_urls_only):
-            yield Place(_name(at), "text", place, index, text)
-
-
-def _name(path: _Path) -> str:
-    """A path as people write it: messages[0].content[1].image_url.url"""
-    parts: list[str] = []
-    while path is not None:
-        path, key = path
-        parts.append(f"[{key}]" if isinstance(key, int) else f".{key}")
-    return "".join(reversed(parts)).removeprefix(".")
+            yield Place((path, index), "text", place, index, text)
 
 
 def is_ctm(text: object) -> bool:

@@ -55,10 +55,11 @@ class DecoderPool:
         self.workers = workers
         self.format = format
         self.max_pixels = max_pixels
-        self._executor = self._make()
+        self._executor = self._make(workers)
+        self._hands = asyncio.Semaphore(workers + 1)  # one picture is ready for the worker that ends first
 
-    def _make(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), initializer=start)
+    def _make(self, workers: int) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=start)
 
     async def warm(self) -> None:
         """Start all workers and let each load the model."""
@@ -67,28 +68,37 @@ class DecoderPool:
         await asyncio.gather(*jobs)
 
     async def convert(self, data: bytes) -> Converted:
-        """`convert` in a worker. After a crash the workers are started anew and the picture gets a second try.
+        """`convert` in a worker. After a crash the workers are started anew, and each picture that was in hand gets
+        a second try in a process of its own: only that which brings it down again fails.
 
         Raises CotamError as `convert`, DecoderDown after a second crash.
         """
-        for _ in range(2):
+        async with self._hands:
             executor = self._executor
             try:
-                result = await asyncio.get_running_loop().run_in_executor(
-                    executor, _convert_or_reason, data, self.format, self.max_pixels
-                )
+                return await self._run(executor, data)
             except BrokenProcessPool:
                 self._replace(executor)
-                continue
-            if isinstance(result, str):
-                raise CotamError(result)
-            return result
-        raise DecoderDown
+            alone = self._make(1)
+            try:
+                return await self._run(alone, data)
+            except BrokenProcessPool as error:
+                raise DecoderDown from error
+            finally:
+                alone.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self, executor: Executor, data: bytes) -> Converted:
+        result = await asyncio.get_running_loop().run_in_executor(
+            executor, _convert_or_reason, data, self.format, self.max_pixels
+        )
+        if isinstance(result, str):
+            raise CotamError(result)
+        return result
 
     def _replace(self, broken: Executor) -> None:
         if self._executor is broken:  # the first of the jobs that were lost with it
             broken.shutdown(wait=False, cancel_futures=True)
-            self._executor = self._make()
+            self._executor = self._make(self.workers)
 
     def close(self) -> None:
         """Let running jobs end, drop the others, stop the workers."""

@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
+from cotam_cli.errors import CotamError
 from cotam_cli.integrations.gateway.answers import Refusal, respond
 from cotam_cli.integrations.gateway.observe import Metrics, log
 from cotam_cli.integrations.gateway.pool import DecoderPool
@@ -67,7 +68,10 @@ class Gateway:
         self.pool = pool
         self.metrics = Metrics()
         self.rewriter = Rewriter(settings, pool, self.metrics)
-        self.upstream = httpx2.URL(settings.upstream)
+        try:
+            self.upstream = httpx2.URL(settings.upstream)
+        except httpx2.InvalidURL as error:
+            raise CotamError(f"upstream {settings.upstream!r} is no address ({error})") from error
         self.transport = httpx2.AsyncHTTPTransport(
             trust_env=False, limits=httpx2.Limits(max_connections=None, max_keepalive_connections=256)
         )

@@ -38,6 +38,14 @@ class Rewritten:
     seconds: float = 0.0  # of the workers
 
 
+@dataclass(frozen=True)
+class _File:
+    """A .ctm file of a request, and what its header says of its size."""
+
+    data: bytes
+    pixels: int
+
+
 class Rewriter:
     """Reads and rewrites bodies. What they hold in memory is accounted to `held` and given back when that closes."""
 
@@ -82,42 +90,44 @@ class Rewriter:
         document, places = await _off_loop(len(body), lambda: _parse(body, embeddings))
         if not places:
             return Rewritten(body)
-        files = self._admit(places, held)
+        files = await _off_loop(len(body), lambda: self._checked(places))
+        self._admit(files, held)
         began = time.perf_counter()
-        results = await self._convert(places, files)
+        results = await self._convert(places, [file.data for file in files])
         self.metrics.rewrite.observe(time.perf_counter() - began)
         for place, result in zip(places, results, strict=True):
             place.put(MIMES[self.settings.format], result.base64)
-        size = sum(len(result.base64) for result in results)
+        size = len(body) + sum(len(result.base64) for result in results)
         new = await _off_loop(size, lambda: json.dumps(document, separators=(",", ":")).encode())
         return Rewritten(new, len(places), sum(result.seconds for result in results))
 
-    def _admit(self, places: list[Place], held: ExitStack) -> list[bytes]:
-        """The files' bytes, every header checked and room taken for all of them, before anything is decoded."""
+    def _checked(self, places: list[Place]) -> list[_File]:
+        """The files, every header checked, before anything is decoded. Raises Refusal."""
         settings = self.settings
         if len(places) > settings.max_pictures:
             text = f"{len(places)} .ctm pictures, over the limit of {settings.max_pictures}; send fewer"
             raise Refusal(400, "too_many_pictures", text)
-        files, pixels = [], 0
+        files = []
         for place in places:
             try:
                 data = place.data()
                 header, _ = parse_header(data, max_pixels=settings.max_pixels)
             except CotamError as error:
                 raise Refusal(400, "invalid_image", str(error), place.where) from error
-            files.append(data)
-            pixels += header.width * header.height
-        if pixels > settings.request_pixels:
-            text = (
-                f"{pixels} pixels of .ctm pictures, over the limit of {settings.request_pixels}; send fewer"
-            )
+            files.append(_File(data, header.width * header.height))
+        return files
+
+    def _admit(self, files: list[_File], held: ExitStack) -> None:
+        """Take room for all files of a request. Raises Refusal where there is none."""
+        limit, pixels = self.settings.request_pixels, sum(file.pixels for file in files)
+        if pixels > limit:
+            text = f"{pixels} pixels of .ctm pictures, over the limit of {limit}; send fewer"
             raise Refusal(400, "too_many_pixels", text)
         try:
             held.enter_context(self.pictures.taken(len(files)))
             held.enter_context(self.pixels.taken(pixels))
         except Busy as error:
             raise _busy() from error
-        return files
 
     async def _convert(self, places: list[Place], files: list[bytes]) -> list[Converted]:
         """Decode all pictures; the first failure drops those that still wait."""

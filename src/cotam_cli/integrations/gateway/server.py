@@ -38,10 +38,9 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(_BACKLOG)
-    except OSError as error:
-        raise CotamError(
-            f"cannot listen on {host}:{port} ({error.strerror}); choose another --listen"
-        ) from error
+    except (OSError, UnicodeError) as error:  # the second for what cannot be a host's name
+        reason = error.strerror if isinstance(error, OSError) else "the name is too long, or part of it empty"
+        raise CotamError(f"cannot listen on {host}:{port} ({reason}); choose another --listen") from error
     return listener
 
 

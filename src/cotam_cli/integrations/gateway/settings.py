@@ -56,10 +56,9 @@ def check_upstream(url: str) -> str:
     """The address without its last slash. Raises CotamError if it is no plain http(s) address."""
     try:
         parts = urlsplit(url)
-        plain = (
-            parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
-        )
-    except ValueError:
+        named = parts.hostname and parts.hostname.encode("idna")
+        plain = parts.scheme in ("http", "https") and named and parts.port != 0
+    except ValueError:  # brackets, a port or a part of the name that are none
         plain = False
     if not plain or not url.isascii() or any(c.isspace() for c in url):
         raise CotamError(f"upstream {url!r} is no address; give one like http://localhost:8000/v1")
