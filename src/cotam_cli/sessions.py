@@ -32,9 +32,9 @@ def open_session(model: bytes | str, threads: int | None = None) -> Any:
 def _threads() -> int:
     """Threads of one network, from COTAM_THREADS: for programs that run many decoders side by side.
 
-    0, the default, takes all cores. Raises CotamError for what is no number.
+    0, the default, takes all cores, and nothing takes more. Raises CotamError for what is no number.
     """
     text = os.environ.get("COTAM_THREADS", "0")
     if not text.isdecimal():
         raise CotamError(f"COTAM_THREADS is {text!r}; set it to a number of threads, or 0 for all cores")
-    return int(text)
+    return min(int(text), os.cpu_count() or 1)

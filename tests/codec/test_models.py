@@ -9,6 +9,7 @@ import pytest
 
 from cotam_cli.codec import models
 from cotam_cli.errors import CotamError, ModelError
+from cotam_cli.sessions import open_session
 
 GOLDEN = Path(__file__).parents[1] / "golden" / f"{models.records()[-1].name}-photo-q3.ctm"
 
@@ -29,11 +30,14 @@ def test_an_unknown_model() -> None:
 
 def test_threads_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COTAM_THREADS", "1")
-    session = models.open_session(models.load_model().file("synthesis.onnx"))
+    session = open_session(models.load_model().file("synthesis.onnx"))
     assert session.get_session_options().intra_op_num_threads == 1
+    monkeypatch.setenv("COTAM_THREADS", "100000")
+    session = open_session(models.load_model().file("synthesis.onnx"))
+    assert session.get_session_options().intra_op_num_threads == os.cpu_count()
     monkeypatch.setenv("COTAM_THREADS", "many")
     with pytest.raises(CotamError, match="COTAM_THREADS"):
-        models.open_session(b"")
+        open_session(b"")
 
 
 FILES = ["manifest.json", "entropy.npz", "gains.npz", "analysis.onnx", "hyper.onnx", "synthesis.onnx"]

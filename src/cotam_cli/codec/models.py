@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import threading
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -22,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cotam_cli.entropy.tables import EntropyModel, load_entropy_model
-from cotam_cli.errors import CotamError, ModelError
+from cotam_cli.errors import ModelError
+from cotam_cli.sessions import open_session
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -143,34 +143,6 @@ class Model:
             if name not in self._sessions:
                 self._sessions[name] = open_session(self.file(name))
             return self._sessions[name]
-
-
-def open_session(data: bytes) -> Any:
-    """An ONNX Runtime session on the processor. Raises ModelError where ONNX Runtime cannot be loaded."""
-    try:
-        import onnxruntime
-    except Exception as error:  # a broken installation fails in many ways, ImportError is but one
-        raise ModelError(
-            f"onnxruntime cannot be loaded ({error}); reinstall it: pip install --force-reinstall onnxruntime"
-        ) from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = _threads()
-    options.enable_cpu_mem_arena = False  # tiles of several sizes would each leave their memory behind
-    # its threads would wait in a busy loop, on the cores that NumPy's matrix products come to next
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-
-
-def _threads() -> int:
-    """Threads of one network, from COTAM_THREADS: for programs that run many decoders side by side.
-
-    0, the default, takes all cores. Raises CotamError for what is no number.
-    """
-    text = os.environ.get("COTAM_THREADS", "0")
-    if not text.isdecimal():
-        raise CotamError(f"COTAM_THREADS is {text!r}; set it to a number of threads, or 0 for all cores")
-    return int(text)
 
 
 @lru_cache(maxsize=4)

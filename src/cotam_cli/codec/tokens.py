@@ -21,9 +21,10 @@ from PIL import Image
 
 from cotam_cli.bitstream import MAX_PIXELS
 from cotam_cli.codec.decoder import DecodedLatents, decode_to_latents, synthesise
-from cotam_cli.codec.models import Model, ModelRecord, models_folder, open_session, token_records
+from cotam_cli.codec.models import Model, ModelRecord, models_folder, token_records
 from cotam_cli.codec.quality import float_planes, undo_gain
 from cotam_cli.errors import CotamError, ModelError
+from cotam_cli.sessions import open_session
 
 FORMAT = 1
 LATENT_PITCH = 16  # pixels
