@@ -56,7 +56,7 @@ def test_quality_out_of_range(pixels: np.ndarray, quality: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "pixels", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)]
+    "pixels", [np.zeros(4, np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)]
 )
 def test_wrong_arrays(pixels: np.ndarray) -> None:
     with pytest.raises(cotam_cli.CotamError, match="uint8"):
@@ -92,3 +92,38 @@ def test_an_animation_is_cut_where_a_reader_would_refuse_it(
 def test_pixel_limit(pixels: np.ndarray) -> None:
     with pytest.raises(cotam_cli.CotamError, match="limit"):
         cotam_cli.decode(cotam_cli.encode(pixels), max_pixels=1000)
+
+
+def test_a_stream_of_files_is_read_as_one(pixels: np.ndarray, tmp_path: Path) -> None:
+    one, two = cotam_cli.encode(pixels), cotam_cli.encode(pixels[::-1])
+    frames = [np.asarray(image) for image, _ in cotam_cli.decode_frames(one + two)]
+    assert np.array_equal(frames[0], np.asarray(cotam_cli.decode(one + two)))
+    assert np.array_equal(frames[1], np.asarray(cotam_cli.decode(two)))
+    with pytest.raises(cotam_cli.CotamError, match="several"):
+        cotam_cli.info(one + two)
+    with pytest.raises(cotam_cli.CotamError, match="goes on 3 bytes"):
+        list(cotam_cli.decode_frames(one + two + b"abc"))
+
+
+def test_open_files_grey_and_alpha(pixels: np.ndarray) -> None:
+    with PHOTO.open("rb") as file:
+        assert cotam_cli.encode(file, max_side=64) == cotam_cli.encode(PHOTO, max_side=64)
+    grey = cotam_cli.decode(cotam_cli.encode(pixels[..., 0]))
+    assert np.abs(np.diff(np.asarray(grey).astype(int), axis=-1)).mean() < 3
+    clear = np.dstack([pixels, np.full(pixels.shape[:2], 100, np.uint8)])
+    assert cotam_cli.decode(cotam_cli.encode(clear, alpha=True)).getchannel("A").getextrema() == (100, 100)
+
+
+@pytest.mark.parametrize(
+    ("option", "word"),
+    [
+        ({"target_bpp": float("inf")}, "target_bpp"),
+        ({"target_bpp": float("nan")}, "target_bpp"),
+        ({"max_bytes": float("nan")}, "max_bytes"),
+        ({"effort": 1.0}, "effort"),
+        ({"background": (1, 2)}, "background"),
+    ],
+)
+def test_values_that_are_none(pixels: np.ndarray, option: dict[str, object], word: str) -> None:
+    with pytest.raises(cotam_cli.CotamError, match=word):
+        cotam_cli.encode(pixels, **option)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from cotam_cli.bitstream import (
     original_size_chunk,
     parse,
     parse_header,
+    parse_stream,
 )
 from cotam_cli.errors import CotamError, GuideError
 from cotam_cli.guidance.options import DEFAULTS, GuideOptions
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from cotam_cli.images import Metadata, Picture, Wishes
 
     Guide: TypeAlias = "str | os.PathLike[str] | NDArray[np.generic]"
-    Source: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]"
+    Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Image.Image | NDArray[np.uint8]"
 
 __all__ = [
     "FileInfo",
@@ -91,8 +93,8 @@ def encode(
     """Code a picture, or an animation from a GIF, WebP, APNG or AVIF file.
 
     Args:
-        image: a path, the bytes of a picture file, a Pillow image (the frame at which it stands), or uint8
-            [h, w, 3] sRGB pixels.
+        image: a path, the bytes of a picture file or a file that is open for them, a Pillow image (the frame at
+            which it stands), or uint8 sRGB pixels [h, w, 3], with alpha [h, w, 4], or grey [h, w].
         quality: 1 (small) to 8 (fine), fractions allowed.
         guide: where the bits go: "auto" (what serves best today), "none" (evenly), "attention", "text", "mix" or
             "focus" (the embedded guide's, see docs/guidance.md), "clip:MODEL/WEIGHTS" (an open_clip tower), a
@@ -164,6 +166,10 @@ def encode_parts(
 
     if max_side is not None and max_side < 1:
         raise CotamError(f"max_side is {max_side}; give at least 1 pixel")
+    if target_bpp is not None and not 0 < target_bpp < math.inf:
+        raise CotamError(f"target_bpp is {target_bpp}; give a number above 0")
+    if max_bytes is not None and not isinstance(max_bytes, int):
+        raise CotamError(f"max_bytes is {max_bytes!r}; give a whole number")
     if not isinstance(effort, int) or effort not in range(4):
         raise CotamError(f"effort is {effort}; choose 0 (fast), 1, 2 or 3")
     frames = _frames(image, Wishes(background, alpha, keep_icc, keep_metadata, max_side), name)
@@ -230,7 +236,7 @@ def decode(
     """
     from cotam_cli.codec.decoder import decode_frames as decode_all
 
-    container = parse(_bytes(data, max_pixels), max_pixels=max_pixels)
+    container = next(parse_stream(_bytes(data, max_pixels), max_pixels=max_pixels))
     return _image(next(decode_all(container, target=target, first=True)), container)
 
 
@@ -242,14 +248,15 @@ def decode_frames(
 ) -> Iterator[tuple[Image.Image, int | None]]:
     """Decode all frames of a .ctm file: each as `decode` gives it, and the milliseconds that it is shown.
 
-    A still picture gives one frame, and None. The file's hash is checked with the last frame: frames count once
-    the iteration has ended without an error. Arguments and errors as for `decode`.
+    A still picture gives one frame, and None. A long animation is several files, one after the other, whose frames
+    come as one. A file's hash is checked with its last frame: frames count once the iteration has ended without an
+    error. Arguments and errors as for `decode`.
     """
     from cotam_cli.codec.decoder import decode_frames as decode_all
 
-    container = parse(_bytes(data, max_pixels), max_pixels=max_pixels)
-    for frame in decode_all(container, target=target):
-        yield _image(frame, container), frame.duration_ms
+    for container in parse_stream(_bytes(data, max_pixels), max_pixels=max_pixels):
+        for frame in decode_all(container, target=target):
+            yield _image(frame, container), frame.duration_ms
 
 
 def info(data: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS) -> FileInfo:
@@ -327,7 +334,12 @@ def _frames(
     from cotam_cli.images import from_pillow, read_frames
 
     if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        grey = image.ndim == 2
+        if (
+            image.dtype != np.uint8
+            or not (grey or (image.ndim == 3 and image.shape[2] in (3, 4)))
+            or not image.size
+        ):
             raise CotamError(
                 f"pixels must be uint8 [height, width, 3], not {image.dtype} {list(image.shape)}"
             )
@@ -337,6 +349,8 @@ def _frames(
         yield from_pillow(image, name=name or "image", wishes=wishes), None
     elif isinstance(image, bytes | bytearray | memoryview):
         yield from read_frames(bytes(image), name=name or "input", wishes=wishes)
+    elif not isinstance(image, str | os.PathLike):
+        yield from read_frames(image.read(), name=name or "input", wishes=wishes)
     else:
         yield from read_frames(read_file(image), name=name or str(image), wishes=wishes)
 

@@ -32,6 +32,13 @@ def test_the_parts_hold_what_encode_gives(picture: Image.Image) -> None:
     json.dumps([openai.image_part(picture), anthropic.image_block(picture)])
 
 
+def test_a_budget_counts_base64() -> None:
+    picture = Image.effect_noise((48, 32), 90)
+    for part in (openai.image_part, openai.input_image, anthropic.image_block):
+        data = json.dumps(part(picture, max_bytes=400)).split("base64,")[-1].split('"data": "')[-1]
+        assert 250 < len(data.split('"')[0]) <= 400
+
+
 def test_files_of_both_kinds(picture: Image.Image, tmp_path: Path) -> None:
     png, ctm = tmp_path / "x.png", tmp_path / "x.ctm"
     picture.save(png)

@@ -270,3 +270,24 @@ def test_importing_the_short_name_registers(path: Path) -> None:
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "(130, 90) False"
+
+
+def test_a_budget_and_effort(original: Image.Image) -> None:
+    small, fine, bad = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    original.save(small, "CTM", max_bytes=800)
+    original.save(fine, "CTM", quality=np.float32(3), effort=1)
+    assert len(small.getvalue()) <= 800
+    assert fine.getvalue() == cotam_cli.encode(original, effort=1)
+    with pytest.raises(ValueError, match="effort"):
+        original.save(bad, "CTM", effort=9)
+
+
+def test_a_long_animation_is_one(coded: bytes) -> None:
+    frames = [Image.new("RGB", (32, 32), (5 * k, 0, 0)) for k in range(3)]
+    parts = io.BytesIO()
+    frames[0].save(parts, "CTM", save_all=True, append_images=frames[1:], duration=50, quality=8)
+    with Image.open(io.BytesIO(2 * parts.getvalue())) as image:
+        assert image.n_frames == 6
+        reds = [frame.convert("RGB").getpixel((16, 16))[0] for frame in ImageSequence.Iterator(image)]
+        image.verify()
+    assert np.abs(np.array(reds) - [0, 5, 10, 0, 5, 10]).max() <= 3

@@ -10,6 +10,7 @@ from cotam_cli.bitstream.chunks import (
     original_size_chunk,
     pack,
     parse,
+    parse_stream,
 )
 from cotam_cli.bitstream.header import (
     HEADER_SIZE,
@@ -38,4 +39,5 @@ __all__ = [
     "pack_header",
     "parse",
     "parse_header",
+    "parse_stream",
 ]

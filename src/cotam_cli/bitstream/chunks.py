@@ -2,12 +2,14 @@
 
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
 
 from cotam_cli.bitstream.header import (
     HEADER_SIZE,
+    MAGIC,
     MAX_PIXELS,
     Header,
     check_pixels,
@@ -155,6 +157,35 @@ def parse(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
     Raises FormatError, and nothing else, if the bytes are not one complete, undamaged, valid file. Checks run
     from the outside in: header, lengths against the bytes that are there, end, checksum, chunk rules.
     """
+    container, end = _parse_one(data, max_pixels)
+    if data[end:].startswith(MAGIC):
+        raise FormatError(
+            "several .ctm files follow each other, as where an animation is long; `cotam decode` or decode_frames "
+            "reads them"
+        )
+    _check_end(data, end)
+    return container
+
+
+def parse_stream(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Iterator[Container]:
+    """Files that follow each other, each when it is reached. Raises as `parse`, for each."""
+    more = True
+    while more:
+        container, end = _parse_one(data, max_pixels)
+        more = data[end:].startswith(MAGIC)
+        if not more:
+            _check_end(data, end)
+        yield container
+        data = data[end:]
+
+
+def _check_end(data: bytes, end: int) -> None:
+    if len(data) > end:
+        raise FormatError(f"the file goes on {len(data) - end} bytes after its end; cut them off")
+
+
+def _parse_one(data: bytes, max_pixels: int) -> tuple[Container, int]:
+    """The file that the bytes start with, and where it ends."""
     header, count = parse_header(data, max_pixels=max_pixels)
     chunks = []
     position = HEADER_SIZE
@@ -164,13 +195,12 @@ def parse(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
     left = len(data) - position
     if left < _CRC.size:
         raise _cut_off("the checksum at its end is missing")
-    if left > _CRC.size:
-        raise FormatError(f"the file goes on {left - _CRC.size} bytes after its end; cut them off")
     if _CRC.unpack_from(data, position)[0] != zlib.crc32(memoryview(data)[HEADER_SIZE:position]):
+        _check_end(data, position + _CRC.size)
         raise FormatError("the chunks are damaged (their checksum differs); transfer the file again")
     container = Container(header, tuple(chunks))
     check_pixels(header, max_pixels, len(container.frames()))
-    return container
+    return container, position + _CRC.size
 
 
 def _parse_chunk(data: bytes, position: int, name: str) -> tuple[Chunk, int]:

@@ -196,7 +196,7 @@ def check_pixels(header: Header, max_pixels: int, frames: int = 1) -> None:
         what = "the picture has" if frames == 1 else f"the animation has {frames} x"
         raise FormatError(
             f"{what} {header.width} x {header.height} = {pixels} pixels, "
-            f"over the limit of {max_pixels}; raise max_pixels if you trust its source"
+            f"over the limit of {max_pixels}; raise max_pixels (--max-pixels) if you trust its source"
         )
 
 

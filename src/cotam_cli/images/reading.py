@@ -33,6 +33,7 @@ compares it, which may match nothing.
 """
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -117,6 +118,10 @@ class Wishes:
     keep_icc: bool = False
     keep_metadata: bool = False
     max_side: int | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.background) != 3 or not all(0 <= value <= 255 for value in self.background):
+            raise ImageError(f"background is {self.background}; give three values of 0 to 255")
 
 
 def read_picture(data: bytes, *, name: str = "input", wishes: Wishes | None = None) -> Picture:
@@ -289,7 +294,11 @@ def _explained(name: str) -> Iterator[None]:
     try:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{name}: too many pixels to decode safely; make the picture smaller") from error
+        (size, *_) = re.findall(r"[0-9]+", str(error)) or ["too many"]
+        limit = 2 * Image.MAX_IMAGE_PIXELS if Image.MAX_IMAGE_PIXELS else "what is safe"
+        raise ImageError(
+            f"{name}: {size} pixels, over the limit of {limit}; make the picture smaller"
+        ) from error
     except UnidentifiedImageError as error:
         known = "PNG, JPEG, WebP, AVIF, GIF, TIFF or BMP"
         raise ImageError(f"{name}: not a picture of a known format; give {known}") from error

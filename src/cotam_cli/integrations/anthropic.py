@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from cotam_cli.api import Source
 
 
-def image_block(image: Source, *, quality: float = 3.0, guide: str = "auto") -> dict[str, Any]:
+def image_block(
+    image: Source, *, quality: float = 3.0, guide: str = "auto", max_bytes: int | None = None
+) -> dict[str, Any]:
     """A picture as a base64 image block.
 
-    `image`, `quality` and `guide` are those of `cotam_cli.encode`; a path or bytes of a .ctm file go as they are.
-    Raises CotamError as `encode`.
+    `image`, `quality`, `guide` and `max_bytes`, here of the base64, are those of `cotam_cli.encode`; a path or bytes of
+    a .ctm file go as they are. Raises CotamError as `encode`.
     """
-    data = base64.b64encode(as_ctm(image, quality=quality, guide=guide)).decode("ascii")
+    coded = as_ctm(image, quality=quality, guide=guide, max_bytes=max_bytes)
+    data = base64.b64encode(coded).decode("ascii")
     return {"type": "image", "source": {"type": "base64", "media_type": "image/x-ctm", "data": data}}

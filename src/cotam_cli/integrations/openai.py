@@ -19,22 +19,30 @@ if TYPE_CHECKING:
     from cotam_cli.api import Source
 
 
-def data_url(image: Source, *, quality: float = 3.0, guide: str = "auto") -> str:
+def data_url(
+    image: Source, *, quality: float = 3.0, guide: str = "auto", max_bytes: int | None = None
+) -> str:
     """A picture as `data:image/x-ctm;base64,...`.
 
-    `image`, `quality` and `guide` are those of `cotam_cli.encode`; a path or bytes of a .ctm file go as they are.
-    Raises CotamError as `encode`.
+    `image`, `quality`, `guide` and `max_bytes`, here of the base64, are those of `cotam_cli.encode`; a path or bytes of
+    a .ctm file go as they are. Raises CotamError as `encode`.
     """
-    encoded = base64.b64encode(as_ctm(image, quality=quality, guide=guide)).decode("ascii")
+    data = as_ctm(image, quality=quality, guide=guide, max_bytes=max_bytes)
+    encoded = base64.b64encode(data).decode("ascii")
     return f"data:image/x-ctm;base64,{encoded}"
 
 
-def image_part(image: Source, *, quality: float = 3.0, guide: str = "auto") -> dict[str, Any]:
+def image_part(
+    image: Source, *, quality: float = 3.0, guide: str = "auto", max_bytes: int | None = None
+) -> dict[str, Any]:
     """The part of a chat completions message; arguments and errors as `data_url`."""
-    return {"type": "image_url", "image_url": {"url": data_url(image, quality=quality, guide=guide)}}
+    url = data_url(image, quality=quality, guide=guide, max_bytes=max_bytes)
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
-def input_image(image: Source, *, quality: float = 3.0, guide: str = "auto") -> dict[str, Any]:
+def input_image(
+    image: Source, *, quality: float = 3.0, guide: str = "auto", max_bytes: int | None = None
+) -> dict[str, Any]:
     """The part of a responses input; arguments and errors as `data_url`."""
-    url = data_url(image, quality=quality, guide=guide)
+    url = data_url(image, quality=quality, guide=guide, max_bytes=max_bytes)
     return {"type": "input_image", "image_url": url, "detail": "auto"}

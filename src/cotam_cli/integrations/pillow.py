@@ -15,13 +15,15 @@ fork makes inherit it.
 from __future__ import annotations
 
 import io
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Real
 from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image, ImageFile, ImageSequence, UnidentifiedImageError
 
-from cotam_cli.bitstream import HEADER_SIZE, parse, parse_header
+from cotam_cli.bitstream import HEADER_SIZE, parse_header, parse_stream
 from cotam_cli.errors import CotamError, FormatError, GuideError
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ class CtmImageFile(ImageFile.ImageFile):
         if not self._animated:
             return 1
         try:
-            return len(parse(self._read()).frames())
+            return sum(len(each.frames()) for each in parse_stream(self._read()))
         except FormatError as error:
             raise OSError(str(error)) from error
 
@@ -128,7 +130,7 @@ class CtmImageFile(ImageFile.ImageFile):
         """Check structure and checksums of the whole file without decoding it. Raises OSError."""
         if self.tile or self._data is not None:  # else it is loaded, which checks as much
             try:
-                parse(self._read())
+                deque(parse_stream(self._read()), maxlen=0)
             except FormatError as error:
                 raise OSError(str(error)) from error
         super().verify()
@@ -149,8 +151,8 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
-    """`Image.save`: quality=1..8 (fractions allowed, default 3), guide="auto" or "none", alpha=True to keep
-    transparency instead of flattening it onto white; others are ignored."""
+    """`Image.save`: quality=1..8 (fractions allowed, default 3), guide="auto" or "none", effort=0 to 3, max_bytes=...,
+    alpha=True to keep transparency instead of flattening it onto white; others are ignored, as Pillow does."""
     _write(image, image.encoderinfo, fp)
 
 
@@ -187,11 +189,20 @@ def _as_png(image: Image.Image) -> Iterator[Image.Image]:
 def _write(source: Image.Image | bytes, options: dict[str, Any], fp: IO[bytes]) -> None:
     from cotam_cli.api import encode
 
-    quality, guide = options.get("quality", 3.0), options.get("guide", "auto")
-    if isinstance(quality, bool) or not isinstance(quality, int | float) or not 1 <= quality <= 8:
+    quality, effort = options.get("quality", 3.0), options.get("effort", 0)
+    if isinstance(quality, bool) or not isinstance(quality, Real) or not 1 <= float(quality) <= 8:
         raise ValueError(f"quality {quality!r} is not a .ctm quality; give 1 (small) to 8 (fine)")
+    if effort not in range(4):
+        raise ValueError(f"effort {effort!r} is not one of 0 (fast), 1, 2, 3")
     with _as_os_error():
-        data = encode(source, quality=quality, guide=guide, alpha=bool(options.get("alpha")))
+        data = encode(
+            source,
+            quality=float(quality),
+            guide=options.get("guide", "auto"),
+            effort=effort,
+            max_bytes=options.get("max_bytes"),
+            alpha=bool(options.get("alpha")),
+        )
     fp.write(data)
 
 

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 _MAGIC = b"\x89CTM"
 
 
-def as_ctm(image: Source, *, quality: float = 3.0, guide: str = "auto") -> bytes:
-    """Encode a picture as `cotam_cli.encode` does; a path or bytes of a .ctm file are taken as they are.
+def as_ctm(
+    image: Source, *, quality: float = 3.0, guide: str = "auto", max_bytes: int | None = None
+) -> bytes:
+    """Encode a picture as `cotam_cli.encode` does, max_bytes counted as base64; a path or bytes of a .ctm file are taken
+    as they are.
 
     Raises CotamError as `encode`.
     """
@@ -22,4 +25,4 @@ def as_ctm(image: Source, *, quality: float = 3.0, guide: str = "auto") -> bytes
         image = read_file(image)
     if isinstance(image, bytes | bytearray | memoryview) and bytes(image[:4]) == _MAGIC:
         return bytes(image)
-    return encode(image, quality=quality, guide=guide)
+    return encode(image, quality=quality, guide=guide, max_bytes=max_bytes, base64=max_bytes is not None)
