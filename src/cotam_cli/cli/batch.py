@@ -32,8 +32,13 @@ class Job:
         return read_file(self.source) if self.data is None else self.data
 
     def write(self, data: bytes) -> None:
-        """Write the output, and the folders above it."""
-        os.makedirs(os.path.dirname(self.output) or ".", exist_ok=True)
+        """Write the output, and the folders above it. Raises CotamError where either cannot be."""
+        folder = os.path.dirname(self.output) or "."
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            reason = f"{error.strerror or error}; free its place or choose another"
+            raise CotamError(f"the folder {folder} cannot be made: {reason}") from error
         write_output(self.output, data)
 
 

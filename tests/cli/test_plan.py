@@ -1,0 +1,43 @@
+"""Which files a batch has, and that what is wrong with one of them stops none of the others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from click.testing import Result
+from PIL import Image
+
+from cotam_cli.cli import main
+from runner import runner
+
+
+def cotam(*arguments: object, stdin: bytes = b"") -> Result:
+    return runner().invoke(main, [str(argument) for argument in arguments], input=stdin)
+
+
+def picture(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (20, 12), (200, 100, 50)).save(path, "PNG")
+    return path
+
+
+def rows(result: Result) -> dict[str, dict[str, Any]]:
+    """The JSON lines by their input."""
+    return {row["input"]: row for row in map(json.loads, result.stdout.splitlines())}
+
+
+def test_a_folder_that_cannot_be_made_fails_its_files_only(tmp_path: Path) -> None:
+    inside, out = tmp_path / "in", tmp_path / "out"
+    for name in ("a/x.png", "b/y.png", "z.png"):
+        picture(inside / name)
+    out.mkdir()
+    (out / "a").write_bytes(b"in the way")
+    result = cotam("encode", "-r", inside, "-o", out, "-j", 1, "--json")
+    assert result.exit_code == 1
+    assert "2 done, 1 failed" in result.stderr
+    assert (out / "b" / "y.ctm").exists() and (out / "z.ctm").exists()
+    row = rows(result)[str(inside / "a" / "x.png")]
+    assert row["status"] == "failed"
+    assert f"the folder {out / 'a'} cannot be made" in row["error"]
