@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import Result
 from PIL import Image
 
@@ -41,3 +42,26 @@ def test_a_folder_that_cannot_be_made_fails_its_files_only(tmp_path: Path) -> No
     row = rows(result)[str(inside / "a" / "x.png")]
     assert row["status"] == "failed"
     assert f"the folder {out / 'a'} cannot be made" in row["error"]
+
+
+@pytest.mark.parametrize("nameless", [".", "..", "/", "../.."])
+def test_a_line_of_a_list_without_a_name(
+    nameless: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture(tmp_path / "a.png")
+    listed = f"{nameless}\na.png\n".encode()
+    result = cotam("encode", "--files-from", "-", "-o", "out", "-j", 1, "--json", stdin=listed)
+    assert result.exit_code == 1
+    assert (tmp_path / "out" / "a.ctm").exists()
+    row = rows(result)[nameless]
+    assert row["status"] == "failed"
+    assert "names no file" in row["error"]
+
+
+@pytest.mark.parametrize("nameless", ["", "no/such/"])
+def test_an_argument_without_a_name(nameless: str, tmp_path: Path) -> None:
+    result = cotam("encode", nameless, picture(tmp_path / "a.png"), "-o", tmp_path / "out", "-j", 1)
+    assert result.exit_code == 1
+    assert (tmp_path / "out" / "a.ctm").exists()
+    assert "names no file" in result.stderr and "1 done, 1 failed" in result.stderr

@@ -22,11 +22,15 @@ PICTURES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 
 @dataclass(frozen=True)
 class Job:
-    """One file to work on: its path, or its bytes with a name for them; and where the result goes."""
+    """One file to work on: its path, or its bytes with a name for them; and where the result goes.
+
+    `fault` says what is wrong with it, where that is known before any work.
+    """
 
     source: str
     output: str
     data: bytes | None = field(default=None, repr=False)
+    fault: str = ""
 
     def read(self) -> bytes:
         return read_file(self.source) if self.data is None else self.data
@@ -86,7 +90,7 @@ def plan(
 
     A folder's files keep their place below it (below the folder's own name, where several are given); paths of a
     list keep their folders; a file that is named keeps its name. Files that differ only in their suffix keep it:
-    a.jpg.ctm, a.png.ctm.
+    a.jpg.ctm, a.png.ctm. A path that names no file becomes a job with a fault.
 
     Raises CotamError for a folder without `recursive`, an output that is no folder, two files with one output.
     """
@@ -134,6 +138,12 @@ def _inside(path: str) -> PurePath:
 
 def _jobs(places: list[tuple[str, PurePath]], output: Path, suffix: str) -> list[Job]:
     places = list(dict.fromkeys(places))  # a file may be named twice
+    nameless = [
+        Job(source, str(output), fault=f"{source!r} names no file; give a file's path")
+        for source, place in places
+        if not place.name
+    ]
+    places = [(source, place) for source, place in places if place.name]
     short = Counter(place.with_suffix(suffix) for _, place in places)
     sources: dict[PurePath, str] = {}
     for source, place in places:
@@ -145,7 +155,7 @@ def _jobs(places: list[tuple[str, PurePath]], output: Path, suffix: str) -> list
                 f"{sources[name]} and {source} would both become {output / name}; give their folder with -r instead"
             )
         sources[name] = source
-    return [Job(source, str(output / name)) for name, source in sources.items()]
+    return [Job(source, str(output / name)) for name, source in sources.items()] + nameless
 
 
 def attempt(job: Job, work: Work, *, force: bool, skip_existing: bool, short_of_memory: str) -> Result:
@@ -153,6 +163,8 @@ def attempt(job: Job, work: Work, *, force: bool, skip_existing: bool, short_of_
 
     `short_of_memory` says what to do when memory runs out.
     """
+    if job.fault:
+        return Result(job, "failed", error=job.fault)
     try:
         if job.output != "-" and os.path.exists(job.output):
             if skip_existing:
