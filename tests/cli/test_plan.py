@@ -26,7 +26,7 @@ def picture(path: Path) -> Path:
 
 def rows(result: Result) -> dict[str, dict[str, Any]]:
     """The JSON lines by their input."""
-    return {row["input"]: row for row in map(json.loads, result.stdout.splitlines())}
+    return {row["input"]: row for row in map(json.loads, result.stdout.rstrip("\n").split("\n"))}
 
 
 def test_a_folder_that_cannot_be_made_fails_its_files_only(tmp_path: Path) -> None:
@@ -65,3 +65,14 @@ def test_an_argument_without_a_name(nameless: str, tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert (tmp_path / "out" / "a.ctm").exists()
     assert "names no file" in result.stderr and "1 done, 1 failed" in result.stderr
+
+
+def test_only_line_feeds_end_the_lines_of_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["a\u2028b.png", "c\x0bd.png", "e\x85f.png", "g\x1ch.png"]
+    for name in names:
+        picture(tmp_path / name)
+    listed = "\r\n".join(names).encode()
+    result = cotam("encode", "--files-from", "-", "-o", "out", "-j", 1, "--json", stdin=listed)
+    assert result.exit_code == 0, result.stderr
+    assert sorted(rows(result)) == sorted(names)

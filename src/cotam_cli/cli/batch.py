@@ -126,7 +126,8 @@ def _listed(path: str) -> list[str]:
     if path == "-":
         check_stdin()
     text = os.fsdecode(sys.stdin.buffer.read() if path == "-" else read_file(path))
-    return [line for line in (text.split("\0") if "\0" in text else text.splitlines()) if line]
+    lines = text.split("\0") if "\0" in text else [line.removesuffix("\r") for line in text.split("\n")]
+    return [line for line in lines if line]
 
 
 def _inside(path: str) -> PurePath:
