@@ -76,3 +76,11 @@ def test_only_line_feeds_end_the_lines_of_a_list(tmp_path: Path, monkeypatch: py
     result = cotam("encode", "--files-from", "-", "-o", "out", "-j", 1, "--json", stdin=listed)
     assert result.exit_code == 0, result.stderr
     assert sorted(rows(result)) == sorted(names)
+
+
+def test_a_tokens_file_is_no_folder_for_several(tmp_path: Path) -> None:
+    target = tmp_path / "x.safetensors"
+    result = cotam("decode", "a.ctm", "b.ctm", "--tokens", target)
+    assert result.exit_code == 1
+    assert "is no folder" in result.stderr and result.stderr.count("\n") == 1
+    assert not target.exists()

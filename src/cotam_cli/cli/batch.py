@@ -97,7 +97,11 @@ def plan(
     folders = [source for source in sources if os.path.isdir(source)]
     if folders and not recursive:
         raise CotamError(f"{folders[0]} is a folder; use -r to take the files below it")
-    like_a_file = not output.endswith("/") and PurePath(output).suffix.lower() in PICTURES | {".ctm", ".npy"}
+    like_a_file = not output.endswith("/") and PurePath(output).suffix.lower() in PICTURES | {
+        ".ctm",
+        ".npy",
+        ".safetensors",
+    }
     if output == "-" or os.path.isfile(output) or (like_a_file and not os.path.isdir(output)):
         raise CotamError(f"{output} is no folder, and several files need one; give -o FOLDER/")
     places: list[tuple[str, PurePath]] = []
