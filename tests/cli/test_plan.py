@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,26 @@ def test_only_line_feeds_end_the_lines_of_a_list(tmp_path: Path, monkeypatch: py
     result = cotam("encode", "--files-from", "-", "-o", "out", "-j", 1, "--json", stdin=listed)
     assert result.exit_code == 0, result.stderr
     assert sorted(rows(result)) == sorted(names)
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, out = tmp_path / "in", tmp_path / "out"
+    picture(inside / "shut" / "x.png"), picture(inside / "open" / "y.png")
+    look = os.scandir
+
+    def scandir(path: str) -> Any:
+        if Path(path).name == "shut":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    result = cotam("encode", "-r", inside, "-o", out, "-j", 1, "--json")
+    assert result.exit_code == 1
+    assert (out / "open" / "y.ctm").exists()
+    assert "1 done, 1 failed" in result.stderr
+    row = rows(result)[str(inside / "shut")]
+    assert row["status"] == "failed"
+    assert "Permission denied" in row["error"]
 
 
 def test_a_tokens_file_is_no_folder_for_several(tmp_path: Path) -> None:

@@ -90,7 +90,8 @@ def plan(
 
     A folder's files keep their place below it (below the folder's own name, where several are given); paths of a
     list keep their folders; a file that is named keeps its name. Files that differ only in their suffix keep it:
-    a.jpg.ctm, a.png.ctm. A path that names no file becomes a job with a fault.
+    a.jpg.ctm, a.png.ctm. A path that names no file and a folder that cannot be
+    read become jobs with a fault.
 
     Raises CotamError for a folder without `recursive`, an output that is no folder, two files with one output.
     """
@@ -105,21 +106,28 @@ def plan(
     if output == "-" or os.path.isfile(output) or (like_a_file and not os.path.isdir(output)):
         raise CotamError(f"{output} is no folder, and several files need one; give -o FOLDER/")
     places: list[tuple[str, PurePath]] = []
+    shut: list[OSError] = []
     for source in sources:
         if source in folders:
             base = PurePath(Path(source).resolve().name) if len(folders) > 1 else PurePath()
-            places += [(path, base / os.path.relpath(path, source)) for path in _walk(source, suffixes)]
+            places += [(path, base / os.path.relpath(path, source)) for path in _walk(source, suffixes, shut)]
         elif source == "-":
             raise CotamError("stdin cannot be one of several inputs; give paths, or --files-from -")
         else:
             places.append((source, PurePath(os.path.basename(source))))
     if files_from is not None:
         places += [(path, _inside(path)) for path in _listed(files_from)]
-    return _jobs(places, Path(output), suffix)
+    return _jobs(places, Path(output), suffix) + [_unread(error, output) for error in shut]
 
 
-def _walk(folder: str, suffixes: frozenset[str]) -> Iterator[str]:
-    for root, folders, files in os.walk(folder):
+def _unread(error: OSError, output: str) -> Job:
+    folder = str(error.filename)
+    return Job(folder, output, fault=f"{folder} cannot be read ({error.strerror}); check its permissions")
+
+
+def _walk(folder: str, suffixes: frozenset[str], shut: list[OSError]) -> Iterator[str]:
+    """The files with these suffixes below a folder; errors of folders that cannot be read are added to `shut`."""
+    for root, folders, files in os.walk(folder, onerror=shut.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes:
