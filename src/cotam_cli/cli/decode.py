@@ -226,9 +226,9 @@ def _frames(containers: Iterable[Container], settings: Settings) -> Iterator[Out
 
 def _one(source: str, output: str, settings: Settings, as_json: bool, verbose: bool) -> None:
     """One input: a file, or stdin, with one picture or many."""
-    check_output(output, settings.force)
-    if settings.skip_existing and output != "-" and os.path.isfile(output):
+    if settings.skip_existing and os.path.isfile(output):
         return
+    check_output(output, settings.force)
     name = "stdin" if source == "-" else source
     if is_numbered(output):
         _numbered(source, output, settings)
