@@ -172,13 +172,14 @@ def _decode(settings: Settings, job: Job) -> Result:
     containers = [parse(each, max_pixels=settings.max_pixels) for each in files]
     data = _one_file(containers, job.output, settings)
     job.write(data)
-    return Result(job, "done", facts(containers, data, began), "", sum(map(len, files)), len(data))
+    coded = sum(map(len, files))
+    return Result(job, "done", facts(containers, coded, data, began), "", coded, len(data))
 
 
-def facts(containers: list[Container], data: bytes, began: float) -> dict[str, object]:
-    """What a result tells: of the .ctm files, of `data` that became of them, and the time since `began`."""
+def facts(containers: list[Container], coded: int, data: bytes, began: float) -> dict[str, object]:
+    """What a result tells: of the .ctm files, `coded` bytes in all, of `data` that became of them, and the time since
+    `began`. Bits per pixel are those of whole files, as `cotam encode` tells them."""
     header = containers[0].header
-    coded = sum(len(chunk.payload) for each in containers for chunk in each.chunks)
     frames = sum(len(each.frames()) for each in containers)
     return {
         "width": header.width,
@@ -248,10 +249,10 @@ def _one(source: str, output: str, settings: Settings, as_json: bool, verbose: b
     settle(result, as_json=as_json, verbose=verbose)
 
 
-def _containers(source: str, settings: Settings) -> Iterator[Container]:
-    """The .ctm files of one input, as they arrive."""
+def _containers(source: str, settings: Settings) -> Iterator[tuple[Container, int]]:
+    """The .ctm files of one input and their bytes, as they arrive."""
     for data in ctm_files(source):
-        yield parse(data, max_pixels=settings.max_pixels)
+        yield parse(data, max_pixels=settings.max_pixels), len(data)
 
 
 def _numbered(source: str, output: str, settings: Settings) -> None:
@@ -260,7 +261,7 @@ def _numbered(source: str, output: str, settings: Settings) -> None:
     from cotam_cli.images import encode_picture, format_for
 
     kind, number = format_for(output, settings.kind), 0
-    for container in _containers(source, settings):
+    for container, _ in _containers(source, settings):
         done = [
             encode_picture(
                 frame.pixels,
@@ -285,7 +286,7 @@ def _to_stdout(source: str, settings: Settings, verbose: bool) -> None:
     from cotam_cli.images.formats import holds_frames
 
     kind = format_for("-", settings.kind)
-    for number, container in enumerate(_containers(source, settings), 1):
+    for number, (container, coded) in enumerate(_containers(source, settings), 1):
         began = time.perf_counter()
         if container.header.animation and not holds_frames(kind):
             frames = [
@@ -297,7 +298,6 @@ def _to_stdout(source: str, settings: Settings, verbose: bool) -> None:
             data = _one_file([container], "-", settings)
         write_output("-", data)
         if verbose:
-            told = facts([container], data, began)
-            coded = sum(len(chunk.payload) for chunk in container.chunks)
+            told = facts([container], coded, data, began)
             name = f"{'stdin' if source == '-' else source}, picture {number}"
             tell(line(Result(Job(name, "-"), "done", told, "", coded, len(data))))

@@ -73,6 +73,6 @@ def _tokens(settings: TokenSettings, job: Job) -> Result:
     tokens, metadata = tokens_of(raw, settings.encoder, max_pixels=settings.max_pixels)
     data = safetensors({"tokens": tokens.tokens}, metadata)
     job.write(data)
-    told = facts([parse(raw, max_pixels=settings.max_pixels)], data, began)
+    told = facts([parse(raw, max_pixels=settings.max_pixels)], len(raw), data, began)
     told |= {"encoder": metadata["encoder"], "shape": list(tokens.tokens.shape)}
     return Result(job, "done", told, "", len(raw), len(data))
