@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,3 +42,18 @@ def test_encode_and_decode_tell_the_same_bits_per_pixel(frames: int, tmp_path: P
     size = (tmp_path / "a.ctm").stat().st_size
     assert coded["bpp"] == decoded["bpp"] == round(8 * size / (32 * 24 * frames), 5)
     assert coded["frames"] == decoded["frames"] == frames
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_names_go_through_any_encoding_of_stdout(encoding: str, tmp_path: Path) -> None:
+    source = tmp_path / "写.png"
+    source.write_bytes(clip(1))
+    done = subprocess.run(
+        [sys.executable, "-m", "cotam_cli", "encode", source, "-o", tmp_path / "a.ctm", "--json"],
+        check=False,
+        capture_output=True,
+        timeout=120,
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout.decode(encoding))["input"] == str(source)

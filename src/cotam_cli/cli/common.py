@@ -37,12 +37,12 @@ def tell(text: str) -> None:
 
 
 def tell_json(row: dict[str, object]) -> None:
-    """A JSON object in a line on stdout; escapes stand for all beyond ASCII only where a name is no text."""
+    """A JSON object in a line on stdout; escapes stand for all beyond ASCII only where stdout's encoding lacks some."""
     import json
 
     try:
         text = json.dumps(row, ensure_ascii=False)
-        text.encode()
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
         text = json.dumps(row)
     click.echo(text)
