@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from click.testing import Result
 
 from cotam_cli.cli import main
@@ -24,3 +25,12 @@ def test_an_existing_file_is_skipped_before_it_is_refused(tmp_path: Path) -> Non
     assert (result.exit_code, result.stderr) == (0, "")
     assert target.read_bytes() == b"old"
     assert "--force" in cotam("decode", CODED, "-o", target).stderr
+
+
+@pytest.mark.parametrize(
+    "option", [("--size", "20"), ("--format", "png"), ("--target", "mllm"), ("--background", "white")]
+)
+def test_tokens_refuse_the_options_of_pictures(option: tuple[str, str], tmp_path: Path) -> None:
+    result = cotam("decode", CODED, "--tokens", tmp_path / "x.safetensors", *option)
+    assert result.exit_code == 2
+    assert f"{option[0]} is for pictures" in result.stderr

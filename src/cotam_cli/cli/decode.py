@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import click
+from click.core import ParameterSource
 
 from cotam_cli.bitstream import MAX_PIXELS, Container, parse
 from cotam_cli.cli.batch import Job, Result, attempt, is_batch, plan
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "jpg", "webp", "avif", "ppm", "npy")
 CTM = frozenset({".ctm"})
+OF_PICTURES = {"kind": "--format", "target": "--target", "size": "--size", "background": "--background"}
 SHORT_OF_MEMORY = "use a larger machine or fewer --jobs"
 
 
@@ -126,6 +128,7 @@ def command(
 
         if output is not None:
             raise click.UsageError("--tokens takes the place of -o; run it twice for both")
+        _refuse_picture_options()
         write_tokens(
             sources,
             tokens,
@@ -151,6 +154,13 @@ def command(
     todo = plan(sources, output, files_from=files_from, recursive=recursive, suffixes=CTM, suffix=suffix)
     work = partial(decode_one, settings)
     work_off(todo, work, jobs=jobs, as_json=as_json, verbose=verbose, verb="decode")
+
+
+def _refuse_picture_options() -> None:
+    source = click.get_current_context().get_parameter_source
+    for name, option in OF_PICTURES.items():
+        if source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"{option} is for pictures; --tokens makes none")
 
 
 def decode_one(settings: Settings, job: Job) -> Result:
