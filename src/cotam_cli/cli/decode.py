@@ -292,6 +292,7 @@ def _numbered(source: str, output: str, settings: Settings) -> None:
 
 def _to_stdout(source: str, settings: Settings, verbose: bool) -> None:
     """Stills one after the other, an animation as one file, as they arrive."""
+    from cotam_cli.api import metadata_of
     from cotam_cli.images import encode_picture, format_for
     from cotam_cli.images.formats import holds_frames
 
@@ -300,7 +301,13 @@ def _to_stdout(source: str, settings: Settings, verbose: bool) -> None:
         began = time.perf_counter()
         if container.header.animation and not holds_frames(kind):
             frames = [
-                encode_picture(frame.pixels, kind, alpha=frame.alpha, background=settings.background)
+                encode_picture(
+                    frame.pixels,
+                    kind,
+                    alpha=frame.alpha,
+                    metadata=metadata_of(container),
+                    background=settings.background,
+                )
                 for frame in _frames([container], settings)
             ]
             data = b"".join(frames)
