@@ -6,11 +6,11 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from cotam_cli.api import read_file
-from cotam_cli.cli.common import check_output, check_stdin, write_output
+from cotam_cli.cli.common import check_folder, check_output, check_stdin, write_output
 from cotam_cli.errors import CotamError
 
 _SUFFIXES = """
@@ -179,7 +179,7 @@ def attempt(job: Job, work: Work, *, force: bool, skip_existing: bool, short_of_
     if job.fault:
         return Result(job, "failed", error=job.fault)
     try:
-        if job.output != "-" and os.path.exists(job.output):
+        if job.output != "-" and os.path.isfile(job.output):
             if skip_existing:
                 return Result(job, "skipped")
             check_output(job.output, force)
@@ -188,9 +188,41 @@ def attempt(job: Job, work: Work, *, force: bool, skip_existing: bool, short_of_
         message = str(error)
     except MemoryError:
         message = f"not enough memory for this picture; {short_of_memory}"
+    return failed(job, message)
+
+
+def failed(job: Job, message: str) -> Result:
+    """The result of a job that failed; its error names the file."""
     if not message.startswith((job.source, job.output)):
         message = f"{job.source}: {message}"
     return Result(job, "failed", error=message)
+
+
+def alone(
+    source: str,
+    output: str,
+    work: Work,
+    *,
+    read: Callable[[str], bytes],
+    force: bool,
+    skip_existing: bool,
+    short_of_memory: str,
+) -> Result:
+    """As `attempt`, for the only file of a run, or stdin for `-`; `read` gives its bytes once nothing is in the way.
+
+    Raises CotamError where stdout cannot take the output.
+    """
+    if output == "-":
+        check_output(output, force)
+
+    def read_and_work(job: Job) -> Result:
+        check_folder(output)  # those of a batch are made
+        return work(replace(job, data=read(source)))
+
+    job = Job("stdin" if source == "-" else source, output)
+    return attempt(
+        job, read_and_work, force=force, skip_existing=skip_existing, short_of_memory=short_of_memory
+    )
 
 
 def run(jobs: Iterable[Job], work: Work, processes: int) -> Iterator[Result]:
