@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -86,8 +88,10 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 
 
 def start(several: bool = True) -> None:
-    """The first act of a new process: deaf to Ctrl-C (the parent ends it), and gone when the parent is. Of several
-    side by side, each keeps to one thread."""
+    """The first act of a new process: deaf to Ctrl-C (the parent ends it), and gone when the parent is; its libraries
+    warn of nothing, unless Python was told otherwise. Of several side by side, each keeps to one thread."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
     if several:
         for name in THREADS:
             os.environ[name] = "1"  # before NumPy and onnxruntime, which read it when they load

@@ -235,3 +235,17 @@ def test_outputs_are_not_overwritten_silently(tmp_path):
     result = bench(tmp_path, "--report", tmp_path / "r.html", cache=tmp_path / "cache")
     assert result.exit_code == 1 and "--force" in result.stderr
     assert (tmp_path / "r.html").read_text() == "old"
+
+
+def test_curves_are_not_overwritten_silently(tmp_path):
+    save(tmp_path / "a.png")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "jpeg.json").write_text("old")
+    arguments = (tmp_path, "--codecs", "jpeg", "--curves", tmp_path / "c")
+    result = bench(*arguments, cache=tmp_path / "cache")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "--force" in result.stderr and "jpeg.json" in result.stderr
+    assert (tmp_path / "c" / "jpeg.json").read_text() == "old"
+    assert not (tmp_path / "cache").exists()  # before any work
+    assert bench(*arguments, "--force", cache=tmp_path / "cache").exit_code == 0
+    assert json.loads((tmp_path / "c" / "jpeg.json").read_text())["name"] == "jpeg"

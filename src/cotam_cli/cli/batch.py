@@ -6,11 +6,11 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from cotam_cli.api import read_file
-from cotam_cli.cli.common import check_output, check_stdin, write_output
+from cotam_cli.cli.common import check_folder, check_output, check_stdin, write_output
 from cotam_cli.errors import CotamError
 
 _SUFFIXES = """
@@ -22,18 +22,27 @@ PICTURES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 
 @dataclass(frozen=True)
 class Job:
-    """One file to work on: its path, or its bytes with a name for them; and where the result goes."""
+    """One file to work on: its path, or its bytes with a name for them; and where the result goes.
+
+    `fault` says what is wrong with it, where that is known before any work.
+    """
 
     source: str
     output: str
     data: bytes | None = field(default=None, repr=False)
+    fault: str = ""
 
     def read(self) -> bytes:
         return read_file(self.source) if self.data is None else self.data
 
     def write(self, data: bytes) -> None:
-        """Write the output, and the folders above it."""
-        os.makedirs(os.path.dirname(self.output) or ".", exist_ok=True)
+        """Write the output, and the folders above it. Raises CotamError where either cannot be."""
+        folder = os.path.dirname(self.output) or "."
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            reason = f"{error.strerror or error}; free its place or choose another"
+            raise CotamError(f"the folder {folder} cannot be made: {reason}") from error
         write_output(self.output, data)
 
 
@@ -81,32 +90,44 @@ def plan(
 
     A folder's files keep their place below it (below the folder's own name, where several are given); paths of a
     list keep their folders; a file that is named keeps its name. Files that differ only in their suffix keep it:
-    a.jpg.ctm, a.png.ctm.
+    a.jpg.ctm, a.png.ctm. A path that names no file and a folder that cannot be
+    read become jobs with a fault.
 
     Raises CotamError for a folder without `recursive`, an output that is no folder, two files with one output.
     """
     folders = [source for source in sources if os.path.isdir(source)]
     if folders and not recursive:
         raise CotamError(f"{folders[0]} is a folder; use -r to take the files below it")
-    like_a_file = not output.endswith("/") and PurePath(output).suffix.lower() in PICTURES | {".ctm", ".npy"}
+    like_a_file = not output.endswith("/") and PurePath(output).suffix.lower() in PICTURES | {
+        ".ctm",
+        ".npy",
+        ".safetensors",
+    }
     if output == "-" or os.path.isfile(output) or (like_a_file and not os.path.isdir(output)):
         raise CotamError(f"{output} is no folder, and several files need one; give -o FOLDER/")
     places: list[tuple[str, PurePath]] = []
+    shut: list[OSError] = []
     for source in sources:
         if source in folders:
             base = PurePath(Path(source).resolve().name) if len(folders) > 1 else PurePath()
-            places += [(path, base / os.path.relpath(path, source)) for path in _walk(source, suffixes)]
+            places += [(path, base / os.path.relpath(path, source)) for path in _walk(source, suffixes, shut)]
         elif source == "-":
             raise CotamError("stdin cannot be one of several inputs; give paths, or --files-from -")
         else:
             places.append((source, PurePath(os.path.basename(source))))
     if files_from is not None:
         places += [(path, _inside(path)) for path in _listed(files_from)]
-    return _jobs(places, Path(output), suffix)
+    return _jobs(places, Path(output), suffix) + [_unread(error, output) for error in shut]
 
 
-def _walk(folder: str, suffixes: frozenset[str]) -> Iterator[str]:
-    for root, folders, files in os.walk(folder):
+def _unread(error: OSError, output: str) -> Job:
+    folder = str(error.filename)
+    return Job(folder, output, fault=f"{folder} cannot be read ({error.strerror}); check its permissions")
+
+
+def _walk(folder: str, suffixes: frozenset[str], shut: list[OSError]) -> Iterator[str]:
+    """The files with these suffixes below a folder; errors of folders that cannot be read are added to `shut`."""
+    for root, folders, files in os.walk(folder, onerror=shut.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes:
@@ -117,7 +138,8 @@ def _listed(path: str) -> list[str]:
     if path == "-":
         check_stdin()
     text = os.fsdecode(sys.stdin.buffer.read() if path == "-" else read_file(path))
-    return [line for line in (text.split("\0") if "\0" in text else text.splitlines()) if line]
+    lines = text.split("\0") if "\0" in text else [line.removesuffix("\r") for line in text.split("\n")]
+    return [line for line in lines if line]
 
 
 def _inside(path: str) -> PurePath:
@@ -129,6 +151,12 @@ def _inside(path: str) -> PurePath:
 
 def _jobs(places: list[tuple[str, PurePath]], output: Path, suffix: str) -> list[Job]:
     places = list(dict.fromkeys(places))  # a file may be named twice
+    nameless = [
+        Job(source, str(output), fault=f"{source!r} names no file; give a file's path")
+        for source, place in places
+        if not place.name
+    ]
+    places = [(source, place) for source, place in places if place.name]
     short = Counter(place.with_suffix(suffix) for _, place in places)
     sources: dict[PurePath, str] = {}
     for source, place in places:
@@ -140,7 +168,7 @@ def _jobs(places: list[tuple[str, PurePath]], output: Path, suffix: str) -> list
                 f"{sources[name]} and {source} would both become {output / name}; give their folder with -r instead"
             )
         sources[name] = source
-    return [Job(source, str(output / name)) for name, source in sources.items()]
+    return [Job(source, str(output / name)) for name, source in sources.items()] + nameless
 
 
 def attempt(job: Job, work: Work, *, force: bool, skip_existing: bool, short_of_memory: str) -> Result:
@@ -148,8 +176,10 @@ def attempt(job: Job, work: Work, *, force: bool, skip_existing: bool, short_of_
 
     `short_of_memory` says what to do when memory runs out.
     """
+    if job.fault:
+        return Result(job, "failed", error=job.fault)
     try:
-        if job.output != "-" and os.path.exists(job.output):
+        if job.output != "-" and os.path.isfile(job.output):
             if skip_existing:
                 return Result(job, "skipped")
             check_output(job.output, force)
@@ -158,9 +188,41 @@ def attempt(job: Job, work: Work, *, force: bool, skip_existing: bool, short_of_
         message = str(error)
     except MemoryError:
         message = f"not enough memory for this picture; {short_of_memory}"
+    return failed(job, message)
+
+
+def failed(job: Job, message: str) -> Result:
+    """The result of a job that failed; its error names the file."""
     if not message.startswith((job.source, job.output)):
         message = f"{job.source}: {message}"
     return Result(job, "failed", error=message)
+
+
+def alone(
+    source: str,
+    output: str,
+    work: Work,
+    *,
+    read: Callable[[str], bytes],
+    force: bool,
+    skip_existing: bool,
+    short_of_memory: str,
+) -> Result:
+    """As `attempt`, for the only file of a run, or stdin for `-`; `read` gives its bytes once nothing is in the way.
+
+    Raises CotamError where stdout cannot take the output.
+    """
+    if output == "-":
+        check_output(output, force)
+
+    def read_and_work(job: Job) -> Result:
+        check_folder(output)  # those of a batch are made
+        return work(replace(job, data=read(source)))
+
+    job = Job("stdin" if source == "-" else source, output)
+    return attempt(
+        job, read_and_work, force=force, skip_existing=skip_existing, short_of_memory=short_of_memory
+    )
 
 
 def run(jobs: Iterable[Job], work: Work, processes: int) -> Iterator[Result]:

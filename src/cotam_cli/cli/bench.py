@@ -119,6 +119,9 @@ def command(
 
     plan = make_plan(folder, Options(**options))
     against = choose_anchor(plan, anchor)
+    if curves is not None:
+        for codec in plan.codecs:
+            check_output(_curve_file(curves, codec.name), force)
     try:
         result = run_bench(plan)
     except KeyboardInterrupt:
@@ -140,6 +143,12 @@ def _check_place(path: str, force: bool) -> None:
         raise CotamError(f"{parent} is not a folder that can be written to; make it first")
 
 
+def _curve_file(curves: Path, codec: str) -> str:
+    from cotam_cli.bench.tasks import slug
+
+    return str(curves / f"{slug(codec)}.json")
+
+
 def _write(
     result: Result,
     anchor: str,
@@ -152,16 +161,13 @@ def _write(
     from cotam_cli.bench.page_figures import curve_figures
     from cotam_cli.bench.record import codec_records, to_record
     from cotam_cli.bench.svg import page_of
-    from cotam_cli.bench.tasks import slug
 
     if record is not None:
         write_output(record, json.dumps(to_record(result, anchor), indent=1).encode() + b"\n")
     if curves is not None:
         curves.mkdir(parents=True, exist_ok=True)
         for entry in codec_records(result):
-            write_output(
-                str(curves / f"{slug(entry['name'])}.json"), json.dumps(entry, indent=1).encode() + b"\n"
-            )
+            write_output(_curve_file(curves, entry["name"]), json.dumps(entry, indent=1).encode() + b"\n")
     if plot is not None:
         write_output(plot, page_of(list(curve_figures(result).values())).encode())
     if report is not None:

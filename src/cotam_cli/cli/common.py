@@ -37,12 +37,12 @@ def tell(text: str) -> None:
 
 
 def tell_json(row: dict[str, object]) -> None:
-    """A JSON object in a line on stdout; escapes stand for all beyond ASCII only where a name is no text."""
+    """A JSON object in a line on stdout; escapes stand for all beyond ASCII only where stdout's encoding lacks some."""
     import json
 
     try:
         text = json.dumps(row, ensure_ascii=False)
-        text.encode()
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
         text = json.dumps(row)
     click.echo(text)
@@ -85,6 +85,11 @@ def ctm_files(path: str) -> Iterator[bytes]:
             yield from split_ctm(file)
 
 
+def read_ctm(path: str) -> bytes:
+    """The bytes of a file, or of stdin for `-`. Raises FormatError from the first bytes of what is no .ctm."""
+    return b"".join(ctm_files(path))
+
+
 def check_stdin() -> None:
     """Refuse to wait for a picture that is typed in."""
     if sys.stdin is None:
@@ -102,6 +107,13 @@ def check_output(path: str, force: bool) -> None:
             raise CotamError("stdout is a terminal; give -o FILE or pipe the output on")
     elif os.path.isfile(path) and not force:
         raise CotamError(f"{path} exists; use --force to replace it")
+
+
+def check_folder(path: str) -> None:
+    """Refuse an output whose folder is not there."""
+    folder = os.path.dirname(path)
+    if folder and not os.path.isdir(folder):
+        raise CotamError(f"{path}: cannot be written: the folder does not exist; make it first")
 
 
 def write_output(path: str, data: bytes) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,27 +11,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import click
+from click.core import ParameterSource
 
 from cotam_cli.bitstream import MAX_PIXELS, Container, parse
-from cotam_cli.cli.batch import Job, Result, attempt, is_batch, plan
-from cotam_cli.cli.common import (
-    batch_options,
-    check_output,
-    ctm_files,
-    one_line_errors,
-    say,
-    tell,
-    write_output,
-)
-from cotam_cli.cli.reporting import line, settle, work_off
-from cotam_cli.cli.values import Colour, Sides, is_numbered, numbered
-from cotam_cli.errors import CotamError, FormatError
+from cotam_cli.cli.batch import Job, Result, alone, attempt, is_batch, plan
+from cotam_cli.cli.common import batch_options, ctm_files, one_line_errors, read_ctm
+from cotam_cli.cli.reporting import settle, work_off
+from cotam_cli.cli.values import Colour, Sides, is_numbered
+from cotam_cli.errors import CotamError
 
 if TYPE_CHECKING:
     from cotam_cli.images import Output
 
 FORMATS = ("png", "jpg", "webp", "avif", "ppm", "npy")
 CTM = frozenset({".ctm"})
+OF_PICTURES = {"kind": "--format", "target": "--target", "size": "--size", "background": "--background"}
 SHORT_OF_MEMORY = "use a larger machine or fewer --jobs"
 
 
@@ -126,6 +119,7 @@ def command(
 
         if output is not None:
             raise click.UsageError("--tokens takes the place of -o; run it twice for both")
+        _refuse_picture_options()
         write_tokens(
             sources,
             tokens,
@@ -153,6 +147,13 @@ def command(
     work_off(todo, work, jobs=jobs, as_json=as_json, verbose=verbose, verb="decode")
 
 
+def _refuse_picture_options() -> None:
+    source = click.get_current_context().get_parameter_source
+    for name, option in OF_PICTURES.items():
+        if source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"{option} is for pictures; --tokens makes none")
+
+
 def decode_one(settings: Settings, job: Job) -> Result:
     """Decode one file to one file; its errors become a failed result. Runs in any process."""
     return attempt(
@@ -170,15 +171,16 @@ def _decode(settings: Settings, job: Job) -> Result:
     began = time.perf_counter()
     files = list(ctm_files(job.source) if job.data is None else split_ctm(io.BytesIO(job.data)))
     containers = [parse(each, max_pixels=settings.max_pixels) for each in files]
-    data = _one_file(containers, job.output, settings)
+    data = one_file(containers, job.output, settings)
     job.write(data)
-    return Result(job, "done", facts(containers, data, began), "", sum(map(len, files)), len(data))
+    coded = sum(map(len, files))
+    return Result(job, "done", facts(containers, coded, data, began), "", coded, len(data))
 
 
-def facts(containers: list[Container], data: bytes, began: float) -> dict[str, object]:
-    """What a result tells: of the .ctm files, of `data` that became of them, and the time since `began`."""
+def facts(containers: list[Container], coded: int, data: bytes, began: float) -> dict[str, object]:
+    """What a result tells: of the .ctm files, `coded` bytes in all, of `data` that became of them, and the time since
+    `began`. Bits per pixel are those of whole files, as `cotam encode` tells them."""
     header = containers[0].header
-    coded = sum(len(chunk.payload) for each in containers for chunk in each.chunks)
     frames = sum(len(each.frames()) for each in containers)
     return {
         "width": header.width,
@@ -193,7 +195,7 @@ def facts(containers: list[Container], data: bytes, began: float) -> dict[str, o
     }
 
 
-def _one_file(containers: list[Container], output: str, settings: Settings) -> bytes:
+def one_file(containers: list[Container], output: str, settings: Settings) -> bytes:
     """A picture file of a still, or of an animation, which may go on over several .ctm files."""
     from cotam_cli.api import metadata_of
     from cotam_cli.images import encode_animation, encode_picture, format_for
@@ -201,17 +203,19 @@ def _one_file(containers: list[Container], output: str, settings: Settings) -> b
     kind, first = format_for(output, settings.kind), containers[0]
     metadata, colour = metadata_of(first), settings.background
     if len(containers) == 1 and not first.header.animation:
-        frame = next(_frames(containers, settings))
+        frame = next(frames_of(containers, settings))
         return encode_picture(frame.pixels, kind, alpha=frame.alpha, metadata=metadata, background=colour)
     sizes = {(each.header.width, each.header.height) for each in containers}
     if not all(each.header.animation for each in containers) or len(sizes) > 1:
         raise CotamError(
             f"{len(containers)} pictures do not go into one file; number them: -o NAME-%06d.{kind}"
         )
-    return encode_animation(_frames(containers, settings), kind, metadata=metadata, background=colour)
+    return encode_animation(frames_of(containers, settings), kind, metadata=metadata, background=colour)
 
 
-def _frames(containers: Iterable[Container], settings: Settings) -> Iterator[Output]:
+def frames_of(containers: Iterable[Container], settings: Settings) -> Iterator[Output]:
+    """The decoded frames of .ctm files, scaled down where that is wished. Raises CotamError for damage, at the latest
+    after a file's last frame."""
     from cotam_cli.codec.decoder import decode_frames
     from cotam_cli.images import Output
     from cotam_cli.images.scaling import fit
@@ -226,78 +230,21 @@ def _frames(containers: Iterable[Container], settings: Settings) -> Iterator[Out
 
 def _one(source: str, output: str, settings: Settings, as_json: bool, verbose: bool) -> None:
     """One input: a file, or stdin, with one picture or many."""
-    check_output(output, settings.force)
-    if settings.skip_existing and output != "-" and os.path.isfile(output):
-        return
-    name = "stdin" if source == "-" else source
+    from cotam_cli.cli.frames import write_numbered, write_stream
+
     if is_numbered(output):
-        _numbered(source, output, settings)
+        write_numbered(source, output, settings, as_json=as_json, verbose=verbose)
         return
     if output == "-":
-        _to_stdout(source, settings, verbose)
+        write_stream(source, settings, verbose=verbose)
         return
-    folder = os.path.dirname(output)
-    if folder and not os.path.isdir(folder):
-        raise CotamError(f"{output}: cannot be written: the folder does not exist; make it first")
-    try:
-        data = b"".join(ctm_files(source))
-    except FormatError as error:
-        raise CotamError(f"{name}: {error}") from error
-    job = Job(name, output, data)
-    result = decode_one(Settings(**(vars(settings) | {"force": True})), job)
+    result = alone(
+        source,
+        output,
+        partial(_decode, settings),
+        read=read_ctm,
+        force=settings.force,
+        skip_existing=settings.skip_existing,
+        short_of_memory=SHORT_OF_MEMORY,
+    )
     settle(result, as_json=as_json, verbose=verbose)
-
-
-def _containers(source: str, settings: Settings) -> Iterator[Container]:
-    """The .ctm files of one input, as they arrive."""
-    for data in ctm_files(source):
-        yield parse(data, max_pixels=settings.max_pixels)
-
-
-def _numbered(source: str, output: str, settings: Settings) -> None:
-    """Each frame of each picture into a file of its own; those of a .ctm file once its hash is right."""
-    from cotam_cli.api import metadata_of
-    from cotam_cli.images import encode_picture, format_for
-
-    kind, number = format_for(output, settings.kind), 0
-    for container in _containers(source, settings):
-        done = [
-            encode_picture(
-                frame.pixels,
-                kind,
-                alpha=frame.alpha,
-                metadata=metadata_of(container),
-                background=settings.background,
-            )
-            for frame in _frames([container], settings)
-        ]
-        for data in done:
-            number += 1
-            path = numbered(output, number)
-            check_output(path, settings.force)
-            write_output(path, data)
-    say(f"decode: {number} frames")
-
-
-def _to_stdout(source: str, settings: Settings, verbose: bool) -> None:
-    """Stills one after the other, an animation as one file, as they arrive."""
-    from cotam_cli.images import encode_picture, format_for
-    from cotam_cli.images.formats import holds_frames
-
-    kind = format_for("-", settings.kind)
-    for number, container in enumerate(_containers(source, settings), 1):
-        began = time.perf_counter()
-        if container.header.animation and not holds_frames(kind):
-            frames = [
-                encode_picture(frame.pixels, kind, alpha=frame.alpha, background=settings.background)
-                for frame in _frames([container], settings)
-            ]
-            data = b"".join(frames)
-        else:
-            data = _one_file([container], "-", settings)
-        write_output("-", data)
-        if verbose:
-            told = facts([container], data, began)
-            coded = sum(len(chunk.payload) for chunk in container.chunks)
-            name = f"{'stdin' if source == '-' else source}, picture {number}"
-            tell(line(Result(Job(name, "-"), "done", told, "", coded, len(data))))

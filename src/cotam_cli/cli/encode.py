@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 
 import click
 
-from cotam_cli.cli.batch import PICTURES, Job, Result, attempt, is_batch, plan, run
+from cotam_cli.cli.batch import PICTURES, Job, Result, alone, attempt, is_batch, plan, run
 from cotam_cli.cli.common import (
     batch_options,
     check_output,
@@ -29,6 +28,8 @@ from cotam_cli.cli.reporting import line, report, settle, work_off
 from cotam_cli.cli.values import Bytes, Colour, is_numbered, numbered
 from cotam_cli.errors import CotamError
 from cotam_cli.guidance.options import GuideOptions
+
+SHORT_OF_MEMORY = "scale it down or use a larger machine"
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def encode_one(settings: Settings, job: Job) -> Result:
         partial(_encode, settings),
         force=settings.force,
         skip_existing=settings.skip_existing,
-        short_of_memory="scale it down or use a larger machine",
+        short_of_memory=SHORT_OF_MEMORY,
     )
 
 
@@ -189,17 +190,18 @@ def _encode(settings: Settings, job: Job) -> Result:
 
 
 def _one(source: str, output: str, settings: Settings, as_json: bool, verbose: bool, budget: bool) -> None:
-    if settings.skip_existing and os.path.isfile(output):
-        return
-    check_output(output, settings.force)
-    folder = os.path.dirname(output)
-    if folder and not os.path.isdir(folder):
-        raise CotamError(f"{output}: cannot be written: the folder does not exist; make it first")
-    name = "stdin" if source == "-" else source
-    result = encode_one(Settings(settings.arguments, force=True), Job(name, output, read_input(source)))
+    result = alone(
+        source,
+        output,
+        partial(_encode, settings),
+        read=read_input,
+        force=settings.force,
+        skip_existing=settings.skip_existing,
+        short_of_memory=SHORT_OF_MEMORY,
+    )
     settle(result, as_json=as_json, verbose=verbose)
-    if budget and not as_json and not verbose:
-        say(f"{name}: quality {result.facts['quality']:.4g}, {result.bytes_out} bytes")
+    if budget and not as_json and not verbose and result.status == "done":
+        say(f"{result.job.source}: quality {result.facts['quality']:.4g}, {result.bytes_out} bytes")
 
 
 def _stream(output: str, settings: Settings, processes: int, as_json: bool, verbose: bool) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Literal
 
 import click
 
-from cotam_cli.cli.common import one_line_errors
+from cotam_cli.cli.common import cores, one_line_errors
 from cotam_cli.errors import CotamError
 
 
@@ -90,7 +89,7 @@ def command(
     settings = Settings(
         upstream=check_upstream(upstream),
         format=kind,
-        workers=workers or _cores(),
+        workers=workers or cores(),
         queue=queue,
         max_body=max_body * MIB,
         max_pixels=max_pixels,
@@ -103,9 +102,3 @@ def command(
             f"the gateway needs packages that are not here ({error.name}); pip install 'cotam-cli[gateway]'"
         ) from error
     serve(settings, host, port)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -19,7 +20,10 @@ arrived: list[int] = []
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Ctrl-C ends in exit code 130, SIGTERM in 143, a stream that cannot be written in one line and exit code 1."""
+    """Ctrl-C ends in exit code 130, SIGTERM in 143, a stream that cannot be written in one line and exit code 1.
+
+    Libraries' warnings (Pillow's of large pictures) are dropped, unless Python was told what to do with them.
+    """
     for number in (0, 1, 2):
         _reserve(number)
     if threading.current_thread() is threading.main_thread():
@@ -27,7 +31,10 @@ def guarded() -> Iterator[None]:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 signal.signal(signum, _interrupt)  # SIGTERM too, so that temporary files and processes go
     try:
-        yield
+        with warnings.catch_warnings():
+            if not sys.warnoptions:
+                warnings.simplefilter("ignore")
+            yield
     except KeyboardInterrupt:
         number = arrived[0] if arrived else signal.SIGINT
         click.echo("cotam: interrupted; files that were written are whole", err=True)

@@ -16,21 +16,23 @@ STEP = 1 << 20
 MOST_PIXELS = 65535**2  # all that a header can say: limits are the reader's
 _SPACE = rb"(?:\s|#[^\n]*\n)+"
 _NETPBM = re.compile(rb"P([56])" + 3 * (_SPACE + rb"(\d+)") + rb"\s")
-_STARTS = (b"\x89CTM", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"P5", b"P6")
+_JPEG = b"\xff\xd8\xff"
+_STARTS = (b"\x89CTM", b"\x89PNG\r\n\x1a\n", _JPEG, b"BM", b"P5", b"P6")
+_NETPBM_HEADS = range(8, 1025)  # bytes of one, with its comments
 
 
 class _Reader:
     """A stream that can be looked into ahead of the position; bytes before the position are the picture so far."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self.file = file
+        self.read = getattr(file, "read1", file.read)  # what is there, without waiting for more
         self.buffer = bytearray()
         self.at = 0
 
     def fill(self, count: int) -> bool:
         """Have this many bytes from the position on; False if the stream ends before."""
         while len(self.buffer) - self.at < count:
-            more = self.file.read(min(STEP, max(count - (len(self.buffer) - self.at), 1 << 16)))
+            more = self.read(min(STEP, max(count - (len(self.buffer) - self.at), 1 << 16)))
             if not more:
                 return False
             self.buffer += more
@@ -76,23 +78,27 @@ class _Reader:
 
 
 def split(file: BinaryIO) -> Iterator[bytes]:
-    """The bytes of each picture in a stream, as they arrive. An empty stream gives one empty picture.
+    """The bytes of each picture in a stream, as soon as they are there. An empty stream gives one empty picture.
 
-    What follows a picture and is no picture (phones append films to JPEGs) is left with it. A picture that is
-    cut off or damaged is given with all that follows, for its reader to say so.
+    What follows a JPEG and is no picture (phones append films) is left with it, so that a JPEG is given when the first
+    bytes behind it, or the stream's end, have come. A picture that is cut off or damaged is given with all that
+    follows, for its reader to say so.
     """
     reader = _Reader(file)
     yielded = False
     while reader.fill(1) or not yielded:
         yielded = True
-        if _pass_one(reader) and (not reader.fill(1) or reader.peek(8).startswith(_STARTS)):
+        may_go_on = reader.peek(3) == _JPEG
+        if _pass_one(reader) and not (
+            may_go_on and reader.fill(1) and not reader.peek(8).startswith(_STARTS)
+        ):
             yield reader.take()
         else:
             yield reader.rest()
 
 
 def split_ctm(file: BinaryIO) -> Iterator[bytes]:
-    """The .ctm files of a stream, as they arrive; an empty stream gives one empty file.
+    """The .ctm files of a stream, each as soon as it is there; an empty stream gives one empty file.
 
     Raises FormatError for what does not start as a .ctm file, from its first bytes: it is not read to its end. A
     file that is cut off is given as it is, for its reader to say so.
@@ -104,10 +110,10 @@ def split_ctm(file: BinaryIO) -> Iterator[bytes]:
         if not _pass_ctm(reader):
             yield reader.rest()
             return
+        yield reader.take()
         more = reader.fill(1)
         if more and reader.peek(4) != MAGIC:
             raise FormatError("the file goes on after its end, not with another .ctm; cut the rest off")
-        yield reader.take()
 
 
 def _pass_one(reader: _Reader) -> bool:
@@ -117,7 +123,7 @@ def _pass_one(reader: _Reader) -> bool:
         return _pass_ctm(reader)
     if start == b"\x89PNG\r\n\x1a\n":
         return _pass_png(reader)
-    if start.startswith(b"\xff\xd8\xff"):
+    if start.startswith(_JPEG):
         return _pass_jpeg(reader)
     if start.startswith(b"BM"):
         return reader.skip(int.from_bytes(start[2:6], "little")) and start[2:6] > bytes(4)
@@ -188,7 +194,10 @@ def _pass_scan(reader: _Reader) -> bool:
 
 
 def _pass_netpbm(reader: _Reader) -> bool:
-    head = _NETPBM.match(reader.peek(1024))
+    heads = (
+        _NETPBM.match(reader.peek(count)) for count in _NETPBM_HEADS
+    )  # a whole file may have fewer bytes
+    head = next(filter(None, heads), None)
     if head is None:
         return False
     colours, width, height, largest = (int(group) for group in head.groups())

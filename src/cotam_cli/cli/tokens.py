@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
-from cotam_cli.cli.batch import Job, Result, attempt, is_batch, plan
-from cotam_cli.cli.common import check_output, read_input
+from cotam_cli.cli.batch import Job, Result, alone, attempt, is_batch, plan
+from cotam_cli.cli.common import read_input
 from cotam_cli.cli.decode import CTM, SHORT_OF_MEMORY, facts
 from cotam_cli.cli.reporting import settle, work_off
 
@@ -45,12 +44,16 @@ def write_tokens(
         work = partial(tokens_one, settings)
         work_off(todo, work, jobs=jobs, as_json=as_json, verbose=verbose, verb="decode")
         return
-    if settings.skip_existing and os.path.isfile(output):
-        return
-    check_output(output, settings.force)
-    source = sources[0]
-    job = Job("stdin" if source == "-" else source, output, read_input(source))
-    settle(tokens_one(replace(settings, force=True), job), as_json=as_json, verbose=verbose)
+    result = alone(
+        sources[0],
+        output,
+        partial(_tokens, settings),
+        read=read_input,
+        force=settings.force,
+        skip_existing=settings.skip_existing,
+        short_of_memory=SHORT_OF_MEMORY,
+    )
+    settle(result, as_json=as_json, verbose=verbose)
 
 
 def tokens_one(settings: TokenSettings, job: Job) -> Result:
@@ -73,6 +76,6 @@ def _tokens(settings: TokenSettings, job: Job) -> Result:
     tokens, metadata = tokens_of(raw, settings.encoder, max_pixels=settings.max_pixels)
     data = safetensors({"tokens": tokens.tokens}, metadata)
     job.write(data)
-    told = facts([parse(raw, max_pixels=settings.max_pixels)], data, began)
+    told = facts([parse(raw, max_pixels=settings.max_pixels)], len(raw), data, began)
     told |= {"encoder": metadata["encoder"], "shape": list(tokens.tokens.shape)}
     return Result(job, "done", told, "", len(raw), len(data))

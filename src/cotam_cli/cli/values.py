@@ -6,8 +6,12 @@ import re
 
 import click
 
+from cotam_cli.errors import CotamError
+
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
 _SIZE = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(|[kmg]i?)b?\s*", re.IGNORECASE)
+_MOST_BYTES = 2**63
+_MOST_DIGITS = 255  # of a number in a name: no file's name is longer
 _NUMBER = re.compile(r"%(0?[0-9]*)d")
 _COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128), "gray": (128, 128, 128)}
 
@@ -23,7 +27,12 @@ class Bytes(click.ParamType):  # type: ignore[type-arg]
         match = _SIZE.fullmatch(str(value))
         if match is None:
             self.fail(f"{value!r} is no size; write 200KB, 200KiB, 1.5MB or 5000", param, ctx)
-        return int(float(match[1]) * _UNITS[match[2].lower()])
+        size = float(match[1]) * _UNITS[match[2].lower()]
+        if size > _MOST_BYTES:
+            self.fail(
+                "that is more bytes than any disk holds; write 200KB, 200KiB, 1.5MB or 5000", param, ctx
+            )
+        return int(size)
 
 
 class Colour(click.ParamType):  # type: ignore[type-arg]
@@ -64,8 +73,11 @@ class Sides(click.ParamType):  # type: ignore[type-arg]
 
 
 def is_numbered(path: str) -> bool:
-    """Whether a path has a place for a number, such as frames/%06d.png."""
-    return _NUMBER.search(path) is not None
+    """Whether a path has a place for a number, such as frames/%06d.png. Raises CotamError for one that is too wide."""
+    place = _NUMBER.search(path)
+    if place is not None and float(place[1] or 0) > _MOST_DIGITS:
+        raise CotamError(f"{place[0]} asks for more digits than a file's name holds; write %06d")
+    return place is not None
 
 
 def numbered(path: str, number: int) -> str:
@@ -83,7 +95,7 @@ class BlockRange(click.ParamType):  # type: ignore[type-arg]
     ) -> tuple[int, int]:
         if isinstance(value, tuple):
             return value
-        found = re.fullmatch(r"(?:(\d+)-)?(\d+)", str(value))
+        found = re.fullmatch(r"(?:(\d{1,4})-)?(\d{1,4})", str(value))
         if found is None or not 1 <= int(found[1] or 1) <= int(found[2]):
             self.fail(f"{value!r} is not a number of blocks; write 3, or 10-12", param, ctx)
         return int(found[1] or 1), int(found[2])

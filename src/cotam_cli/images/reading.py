@@ -294,11 +294,9 @@ def _explained(name: str) -> Iterator[None]:
     try:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        (size, *_) = re.findall(r"[0-9]+", str(error)) or ["too many"]
-        limit = 2 * Image.MAX_IMAGE_PIXELS if Image.MAX_IMAGE_PIXELS else "what is safe"
-        raise ImageError(
-            f"{name}: {size} pixels, over the limit of {limit}; make the picture smaller"
-        ) from error
+        told = re.findall(r"[0-9]+", str(error))
+        size = " of at most ".join(told[:2])
+        raise ImageError(f"{name}: too many pixels to decode safely ({size}); make it smaller") from error
     except UnidentifiedImageError as error:
         known = "PNG, JPEG, WebP, AVIF, GIF, TIFF or BMP"
         raise ImageError(f"{name}: not a picture of a known format; give {known}") from error

@@ -16,8 +16,8 @@ _MAGIC = b"\x89CTM"
 def as_ctm(
     image: Source, *, quality: float = 3.0, guide: str = "auto", max_bytes: int | None = None
 ) -> bytes:
-    """Encode a picture as `cotam_cli.encode` does, max_bytes counted as base64; a path or bytes of a .ctm file are taken
-    as they are.
+    """Encode a picture as `cotam_cli.encode` does, max_bytes counted as base64; a path or bytes of a .ctm file are
+    taken as they are.
 
     Raises CotamError as `encode`.
     """
