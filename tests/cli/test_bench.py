@@ -203,7 +203,8 @@ def test_an_endpoint_that_answers_nonsense_spoils_its_own_measure_only(folder, t
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["none"], 1, "holds no pictures"),
+        (["none"], 1, "no folder that is there"),
+        (["empty"], 1, "holds no pictures"),
         ([".", "--rates", "a"], 2, "no list of bits per pixel"),
         ([".", "--rates", "0"], 2, "above 0"),
         ([".", "--report", "no/such/r.html"], 1, "make it first"),
@@ -215,6 +216,7 @@ def test_an_endpoint_that_answers_nonsense_spoils_its_own_measure_only(folder, t
 )
 def test_mistakes(arguments, code, said, tmp_path, monkeypatch):
     save(tmp_path / "a.png")
+    (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     result = bench(*arguments, cache=tmp_path / "cache")
     assert (result.exit_code, result.stdout) == (code, "")
@@ -249,3 +251,10 @@ def test_curves_are_not_overwritten_silently(tmp_path):
     assert not (tmp_path / "cache").exists()  # before any work
     assert bench(*arguments, "--force", cache=tmp_path / "cache").exit_code == 0
     assert json.loads((tmp_path / "c" / "jpeg.json").read_text())["name"] == "jpeg"
+
+
+def test_a_cache_that_cannot_be_made_stops_before_any_work(tmp_path):
+    save(tmp_path / "a.png")
+    result = bench(tmp_path, "--codecs", "jpeg", cache=tmp_path / "a.png" / "c")
+    assert result.exit_code == 1
+    assert "c cannot be made" in result.stderr

@@ -221,6 +221,16 @@ def test_an_encode_loads_no_workshop(picture: Path) -> None:
     assert result.stdout.strip() == "[]"
 
 
+def test_info_of_several(coded: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.ctm"
+    broken.write_bytes(coded.read_bytes()[:-3])
+    result = cotam("info", broken, coded, coded, "--json")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["input"] for row in rows] == [str(coded), str(coded)]
+    assert result.returncode == 1
+    assert result.stderr.decode().startswith(f"cotam: {broken}: ")
+
+
 def test_info_needs_no_network(coded: Path) -> None:
     script = (
         "import sys\nfrom cotam_cli.cli import main\n"

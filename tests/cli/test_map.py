@@ -93,11 +93,12 @@ def test_strength_zero_is_no_map(cotam, folder):
 def test_bad_guides_are_one_line_with_the_cure(cotam, folder, command, guide, code, words):
     (folder / "broken.png").write_bytes(b"\x89PNG broken")
     (folder / "broken.onnx").write_bytes(b"broken")
-    found, out, err = cotam(command, "photo.png", "-o", "x.out", "--guide", guide)
+    target = "x.png" if command == "map" else "x.ctm"
+    found, out, err = cotam(command, "photo.png", "-o", target, "--guide", guide)
     assert (found, out) == (code, b"")
     assert words in err
     assert code == 2 or (err.count("\n") == 1 and err.startswith("cotam: "))
-    assert not (folder / "x.out").exists()
+    assert not (folder / target).exists()
 
 
 def test_there_is_no_map_of_none(cotam):
@@ -128,3 +129,10 @@ def test_towers_that_cannot_be_exported(cotam, folder, tower):
     assert (code, out) == (1, b"")
     assert err.count("\n") == 1
     assert not (folder / "x.onnx").exists()
+
+
+def test_a_map_is_a_png(cotam, folder):
+    code, _, said = cotam("map", "photo.png", "-o", "look.jpg")
+    assert code == 1
+    assert ".png" in said
+    assert not (folder / "look.jpg").exists()

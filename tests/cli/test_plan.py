@@ -106,3 +106,55 @@ def test_a_tokens_file_is_no_folder_for_several(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "is no folder" in result.stderr and result.stderr.count("\n") == 1
     assert not target.exists()
+
+
+def test_what_may_not_be_opened_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may open all, so that the question is answered for it, and the file is missing."""
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: "shut" not in str(path) and real(path, mode))
+    shut = tmp_path / "shut.png"
+    shut.symlink_to(tmp_path / "nothing")
+    result = cotam("encode", shut, picture(tmp_path / "a.png"), "-o", tmp_path / "out", "--json")
+    assert result.exit_code == 1
+    assert {Path(name).name: row["status"] for name, row in rows(result).items()} == {
+        "shut.png": "failed",
+        "a.png": "done",
+    }
+
+
+def test_pipes_below_a_folder_are_left_alone(tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "a.png")
+    os.mkfifo(tmp_path / "in" / "pipe.png")
+    result = cotam("encode", "-r", tmp_path / "in", "-o", tmp_path / "out")
+    assert result.exit_code == 0
+    assert "1 done" in result.stderr
+
+
+def test_pictures_of_telephones_are_named_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    result = cotam("encode", "-r", tmp_path / "in", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "IMG_1.HEIC" in result.stderr
+
+
+def test_a_list_may_start_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"{picture(tmp_path / 'a.png')}\n", encoding="utf-8-sig")
+    result = cotam("encode", "--files-from", tmp_path / "list.txt", "-o", tmp_path / "out")
+    assert "1 done" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["self.png", "x.JPG", "k-%03d.ctm", ""])
+def test_names_that_no_ctm_should_have(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = picture(tmp_path / "self.png").read_bytes()
+    result = cotam("encode", "self.png", "-o", name, "-f")
+    assert result.exit_code == 1
+    assert os.listdir(tmp_path) == ["self.png"]
+    assert (tmp_path / "self.png").read_bytes() == before
+
+
+def test_stdin_does_not_go_into_a_folder(tmp_path: Path) -> None:
+    result = cotam("encode", "-", "-o", f"{tmp_path}/", stdin=picture(tmp_path / "a.png").read_bytes())
+    assert result.exit_code == 1
+    assert "nor go into a folder" in result.stderr

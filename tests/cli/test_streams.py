@@ -240,3 +240,14 @@ def test_a_file_that_grows_while_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(cotam_cli.CotamError, match="changed while it was read"), open_file(path) as file:
         file.read(30)
         path.write_bytes(KINDS[7] + b"more")
+
+
+def test_one_name_takes_one_picture(tmp_path: Path) -> None:
+    out = tmp_path / "x.ctm"
+    result = runner().invoke(main, ["encode", "-", "-o", str(out)], input=KINDS[0] + KINDS[1])
+    assert result.exit_code == 1
+    assert "number them" in result.stderr
+    assert not out.exists()
+    result = runner().invoke(main, ["encode", "-", "-o", str(out)], input=KINDS[0] + b"left by a camera")
+    assert result.exit_code == 0
+    assert cotam_cli.decode(out).size == SMALL.size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections import Counter
@@ -14,7 +15,7 @@ from cotam_cli.cli.common import check_folder, check_output, check_stdin, write_
 from cotam_cli.errors import CotamError
 
 _SUFFIXES = """
-apng avif bmp dib gif ico j2k jfif jp2 jpe jpeg jpg jxl mpo pbm pcx pgm png pnm ppm psd qoi tga tif tiff webp
+apng avif bmp dib gif heic heif ico j2k jfif jp2 jpe jpeg jpg jxl mpo pbm pcx pgm png pnm ppm psd qoi tga tif tiff webp
 """
 PICTURES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 """Suffixes of what is taken from folders; a file that is named is taken whatever its suffix."""
@@ -112,7 +113,9 @@ def plan(
             base = PurePath(Path(source).resolve().name) if len(folders) > 1 else PurePath()
             places += [(path, base / os.path.relpath(path, source)) for path in _walk(source, suffixes, shut)]
         elif source == "-":
-            raise CotamError("stdin cannot be one of several inputs; give paths, or --files-from -")
+            raise CotamError(
+                "stdin cannot be one of several inputs, nor go into a folder; give -o FILE, paths, or --files-from -"
+            )
         else:
             places.append((source, PurePath(os.path.basename(source))))
     if files_from is not None:
@@ -130,14 +133,17 @@ def _walk(folder: str, suffixes: frozenset[str], shut: list[OSError]) -> Iterato
     for root, folders, files in os.walk(folder, onerror=shut.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes:
-                yield os.path.join(root, name)
+            path = os.path.join(root, name)
+            wanted = not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes
+            if wanted and os.path.isfile(path):  # reading a pipe would wait for ever
+                yield path
 
 
 def _listed(path: str) -> list[str]:
     if path == "-":
         check_stdin()
-    text = os.fsdecode(sys.stdin.buffer.read() if path == "-" else read_file(path))
+    raw = sys.stdin.buffer.read() if path == "-" else read_file(path)
+    text = os.fsdecode(raw.removeprefix(codecs.BOM_UTF8))
     lines = text.split("\0") if "\0" in text else [line.removesuffix("\r") for line in text.split("\n")]
     return [line for line in lines if line]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cotam_cli.cli.common import check_output, fail, force_option, one_line_errors, say, write_output
+from cotam_cli.cli.common import PATH, check_output, fail, force_option, one_line_errors, say, write_output
 from cotam_cli.errors import CotamError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _rates(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
 )
 @click.option("--limit", type=click.IntRange(1), help="So many pictures, spread evenly.  [default: all]")
 @click.option("--report", metavar="HTML", type=click.Path(), help="One page to look at.")
-@click.option("--json", "record", metavar="JSON", type=click.Path(allow_dash=True), help="All figures.")
+@click.option("--json", "record", metavar="JSON", type=PATH, help="All figures.")
 @click.option("--plot", metavar="SVG", type=click.Path(), help="The curves as one drawing.")
 @click.option("--curves", type=FOLDER, help="A JSON file a codec, for python -m compressai.utils.plot.")
 @click.option("--cache", type=FOLDER, help="What is done already.  [default: the user's cache folder]")
@@ -117,11 +117,14 @@ def command(
     from cotam_cli.bench.planning import Options, choose_anchor, make_plan
     from cotam_cli.bench.run import run_bench
 
+    if not folder.is_dir():
+        raise CotamError(f"{folder} is no folder that is there; give one with pictures")
     plan = make_plan(folder, Options(**options))
     against = choose_anchor(plan, anchor)
     if curves is not None:
         for codec in plan.codecs:
             check_output(_curve_file(curves, codec.name), force)
+    _check_cache(plan.kept)
     try:
         result = run_bench(plan)
     except KeyboardInterrupt:
@@ -133,6 +136,18 @@ def command(
 
         click.echo(render(result, against))
     _tell_failures(result)
+
+
+def _check_cache(folder: Path) -> None:
+    """Refuse a cache that cannot be written to, before anything is measured."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CotamError(
+            f"the cache {folder} cannot be made ({error.strerror}); give another, --cache"
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise CotamError(f"the cache {folder} cannot be written to; give another, --cache")
 
 
 def _check_place(path: str, force: bool) -> None:

@@ -15,6 +15,10 @@ from cotam_cli.cli.guard import arrived
 from cotam_cli.errors import CotamError
 from cotam_cli.images.writing import write_atomic
 
+PATH = click.Path(
+    allow_dash=True, readable=False
+)  # what cannot be read or written fails by itself, with the cure
+
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -100,6 +104,8 @@ def check_stdin() -> None:
 
 def check_output(path: str, force: bool) -> None:
     """Refuse an existing regular file unless forced, and binary data on a terminal, before any work is done."""
+    if not path:
+        raise CotamError("the output's name is empty; give -o FILE, or - for stdout")
     if path == "-":
         if sys.stdout is None:
             raise CotamError("stdout is closed; give -o FILE or pipe the output on")
@@ -138,14 +144,14 @@ def batch_options(function: F) -> F:
             click.option(
                 "--files-from",
                 metavar="LIST",
-                type=click.Path(allow_dash=True),
+                type=PATH,
                 help="Read paths from a file, or - for stdin: one a line, or ended by NUL as of find -print0.",
             ),
             click.option(
                 "-j",
                 "--jobs",
                 type=click.IntRange(1, 256),
-                help="Files at once. Default: the number of cores.",
+                help="Files at once. Default: the number of cores; 1 for a stream.",
             ),
             click.option("--skip-existing", is_flag=True, help="Leave out files whose output exists."),
             click.option("--json", "as_json", is_flag=True, help="One JSON object a file on stdout."),

@@ -15,7 +15,7 @@ from click.core import ParameterSource
 
 from cotam_cli.bitstream import MAX_PIXELS, Container, parse
 from cotam_cli.cli.batch import Job, Result, alone, attempt, is_batch, plan
-from cotam_cli.cli.common import batch_options, ctm_files, one_line_errors, read_ctm
+from cotam_cli.cli.common import PATH, batch_options, ctm_files, one_line_errors, read_ctm
 from cotam_cli.cli.reporting import settle, work_off
 from cotam_cli.cli.values import Colour, Sides, is_numbered
 from cotam_cli.errors import CotamError
@@ -27,6 +27,16 @@ FORMATS = ("png", "jpg", "webp", "avif", "ppm", "npy")
 CTM = frozenset({".ctm"})
 OF_PICTURES = {"kind": "--format", "target": "--target", "size": "--size", "background": "--background"}
 SHORT_OF_MEMORY = "use a larger machine or fewer --jobs"
+
+
+class Formats(click.Choice[str]):
+    """Names of formats, in upper case too, and jpeg."""
+
+    def __init__(self) -> None:
+        super().__init__(FORMATS, case_sensitive=False)
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return super().convert("jpg" if value.lower() == "jpeg" else value, param, ctx)
 
 
 @dataclass(frozen=True)
@@ -43,15 +53,15 @@ class Settings:
 
 
 @click.command("decode")
-@click.argument("sources", metavar="IN...", nargs=-1, type=click.Path(allow_dash=True))
+@click.argument("sources", metavar="IN...", nargs=-1, type=PATH)
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
-    type=click.Path(allow_dash=True),
+    type=PATH,
     help="The picture; a folder for several inputs; NAME-%06d.png for frames; or - for stdout.",
 )
-@click.option("--format", "kind", type=click.Choice(FORMATS), help="Default: by OUT's suffix, else png.")
+@click.option("--format", "kind", type=Formats(), help="Default: by OUT's suffix, else png.")
 @click.option(
     "--target",
     type=click.Choice(["mllm", "human"]),

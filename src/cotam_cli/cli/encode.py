@@ -8,12 +8,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import PurePath
 from typing import Any
 
 import click
 
 from cotam_cli.cli.batch import PICTURES, Job, Result, alone, attempt, is_batch, plan, run
 from cotam_cli.cli.common import (
+    PATH,
     batch_options,
     check_output,
     check_stdin,
@@ -42,13 +44,13 @@ class Settings:
 
 
 @click.command("encode")
-@click.argument("sources", metavar="IN...", nargs=-1, type=click.Path(allow_dash=True))
+@click.argument("sources", metavar="IN...", nargs=-1, type=PATH)
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
     required=True,
-    type=click.Path(allow_dash=True),
+    type=PATH,
     help="The .ctm file; a folder for several inputs; NAME-%06d.ctm for a stream; or - for stdout.",
 )
 @click.option(
@@ -138,11 +140,24 @@ def command(
         _stream(output, settings, jobs or 1, as_json, verbose)
         return
     if not is_batch(sources, output, files_from):
+        _check_name(output)
         _one(sources[0], output, settings, as_json, verbose, budget)
         return
     todo = plan(sources, output, files_from=files_from, recursive=recursive, suffixes=PICTURES, suffix=".ctm")
     work = partial(encode_one, settings)
     work_off(todo, work, jobs=jobs, as_json=as_json, verbose=verbose, verb="encode")
+
+
+def _check_name(output: str) -> None:
+    """Refuse what a finger on the wrong key would make of a picture, and a number's place without a stream."""
+    if PurePath(output).suffix.lower() in PICTURES:
+        raise CotamError(
+            f"{output} is a picture's name, and what is written is a .ctm; choose another ending"
+        )
+    if output != "-" and is_numbered(output):
+        raise CotamError(
+            f"{output} has a place for numbers, which a stream needs; give - as input, or a plain name"
+        )
 
 
 def encode_one(settings: Settings, job: Job) -> Result:
@@ -194,7 +209,7 @@ def _one(source: str, output: str, settings: Settings, as_json: bool, verbose: b
         source,
         output,
         partial(_encode, settings),
-        read=read_input,
+        read=_only_picture,
         force=settings.force,
         skip_existing=settings.skip_existing,
         short_of_memory=SHORT_OF_MEMORY,
@@ -202,6 +217,23 @@ def _one(source: str, output: str, settings: Settings, as_json: bool, verbose: b
     settle(result, as_json=as_json, verbose=verbose)
     if budget and not as_json and not verbose and result.status == "done":
         say(f"{result.job.source}: quality {result.facts['quality']:.4g}, {result.bytes_out} bytes")
+
+
+def _only_picture(source: str) -> bytes:
+    """The bytes of a file, or of the one picture in stdin; what follows it and is no picture is left out."""
+    if source != "-":
+        return read_input(source)
+    from cotam_cli.cli.streams import begins_picture, split
+
+    check_stdin()
+    pictures = split(sys.stdin.buffer)
+    first = next(pictures)
+    following = next(pictures, b"")
+    if begins_picture(following):
+        raise CotamError(
+            "several pictures follow each other; number them: -o NAME-%06d.ctm, or -o - for a stream"
+        )
+    return first
 
 
 def _stream(output: str, settings: Settings, processes: int, as_json: bool, verbose: bool) -> None:

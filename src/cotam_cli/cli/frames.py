@@ -9,7 +9,7 @@ from functools import partial
 
 from cotam_cli.bitstream import Container, parse
 from cotam_cli.cli.batch import Job, Result, attempt, failed
-from cotam_cli.cli.common import check_folder, check_output, ctm_files, tell, write_output
+from cotam_cli.cli.common import check_output, ctm_files, tell, write_output
 from cotam_cli.cli.decode import SHORT_OF_MEMORY, Settings, facts, frames_of, one_file
 from cotam_cli.cli.reporting import line, report
 from cotam_cli.cli.values import numbered
@@ -19,11 +19,10 @@ from cotam_cli.errors import CotamError
 def write_numbered(source: str, output: str, settings: Settings, *, as_json: bool, verbose: bool) -> None:
     """Each frame of each picture into a file of its own; those of a .ctm file once its hash is right.
 
-    Raises CotamError where the folder is missing or the format is unknown; all else is a failed file.
+    Raises CotamError for an unknown format; all else is a failed file.
     """
     from cotam_cli.images import format_for
 
-    check_folder(numbered(output, 1))
     kind = format_for(output, settings.kind)
     report(
         _frame_files(source, output, kind, settings), None, as_json=as_json, verbose=verbose, verb="decode"
@@ -108,5 +107,5 @@ def _write_frames(
 
 
 def _write(data: bytes, told: dict[str, object], coded: int, job: Job) -> Result:
-    write_output(job.output, data)
+    job.write(data)
     return Result(job, "done", told, bytes_in=coded, bytes_out=len(data))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cotam_cli.cli.common import check_output, force_option, one_line_errors, write_output
+from cotam_cli.cli.common import PATH, check_output, force_option, one_line_errors, write_output
 from cotam_cli.cli.values import BlockRange
 
 
@@ -20,7 +20,7 @@ def command() -> None:
     "--output",
     metavar="OUT",
     required=True,
-    type=click.Path(allow_dash=True),
+    type=PATH,
     help="The .onnx file, or - for stdout.",
 )
 @click.option(

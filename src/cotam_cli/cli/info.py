@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from cotam_cli.cli.common import ctm_files, one_line_errors
+from cotam_cli.cli.common import PATH, ctm_files, one_line_errors, say, tell_json
+from cotam_cli.errors import CotamError
 
 if TYPE_CHECKING:
     from cotam_cli.api import FileInfo
 
 
 @click.command("info")
-@click.argument("source", metavar="FILE", type=click.Path(allow_dash=True))
+@click.argument("sources", metavar="FILE...", nargs=-1, required=True, type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a file.")
 @one_line_errors
-def command(source: str, as_json: bool) -> None:
-    """Show what the .ctm FILE (or - for stdin) says of itself; no network is loaded."""
+def command(sources: tuple[str, ...], as_json: bool) -> None:
+    """Show what .ctm files (or - for stdin) say of themselves; no network is loaded."""
+    broken = False
+    for source in sources:
+        name = "stdin" if source == "-" else source
+        try:
+            _tell_of(source, as_json=as_json, name=name if len(sources) > 1 else "")
+        except CotamError as error:
+            broken = True
+            say(str(error) if str(error).startswith(name) else f"{name}: {error}")
+    if broken:
+        sys.exit(1)
+
+
+def _tell_of(source: str, *, as_json: bool, name: str) -> None:
     from cotam_cli.api import info
 
     for data in ctm_files(source):
         facts = info(data)
         if as_json:
-            click.echo(json.dumps(asdict(facts)))
-        else:
-            _show(facts)
+            tell_json(({"input": name} if name else {}) | asdict(facts))
+            continue
+        if name:
+            click.echo(f"{name}:")
+        _show(facts)
 
 
 def _show(facts: FileInfo) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cotam_cli.cli.common import check_output, force_option, one_line_errors, write_output
+from cotam_cli.cli.common import PATH, check_output, force_option, one_line_errors, write_output
 from cotam_cli.errors import CotamError
 
 
@@ -34,7 +34,7 @@ from cotam_cli.errors import CotamError
 )
 @click.option("--encoder", metavar="NAME|DIR", help="The token adapter: its encoder, or its folder.")
 @click.option("--limit", type=click.IntRange(1), help="So many pictures of each folder, spread evenly.")
-@click.option("--json", "record", metavar="JSON", type=click.Path(allow_dash=True), help="All figures.")
+@click.option("--json", "record", metavar="JSON", type=PATH, help="All figures.")
 @click.option("--plot", metavar="SVG", type=click.Path(), help="The curves as one drawing.")
 @force_option
 @one_line_errors

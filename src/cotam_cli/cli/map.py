@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import io
+from pathlib import PurePath
 
 import click
 
-from cotam_cli.cli.common import check_output, force_option, one_line_errors, read_input, write_output
+from cotam_cli.cli.common import PATH, check_output, force_option, one_line_errors, read_input, write_output
 from cotam_cli.cli.guiding import guide_option
+from cotam_cli.errors import CotamError
 
 
 @click.command("map")
-@click.argument("source", metavar="IN", type=click.Path(allow_dash=True))
+@click.argument("source", metavar="IN", type=PATH)
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
     required=True,
-    type=click.Path(allow_dash=True),
+    type=PATH,
     help="The PNG file, or - for stdout.",
 )
 @guide_option("attention")
@@ -32,6 +34,8 @@ def command(source: str, output: str, guide: str, raw: bool, force: bool) -> Non
     Orange cells gain quality, blue ones lose it, the others keep it.
     """
     check_output(output, force)
+    if output != "-" and PurePath(output).suffix.lower() not in ("", ".png"):
+        raise CotamError(f"{output}: maps are written as PNG; choose a name that ends in .png")
     data = read_input(source)
     from cotam_cli.codec.guides import importance_field
     from cotam_cli.errors import GuideError

@@ -77,6 +77,11 @@ class _Reader:
         return self.take()
 
 
+def begins_picture(data: bytes) -> bool:
+    """Whether bytes start like one of the pictures that say where they end, or of the usual others."""
+    return data.startswith((*_STARTS, b"RIFF", b"GIF8", b"II*\0", b"MM\0*")) or data[4:8] == b"ftyp"
+
+
 def split(file: BinaryIO) -> Iterator[bytes]:
     """The bytes of each picture in a stream, as soon as they are there. An empty stream gives one empty picture.
 
