@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 import cotam_cli
-from cotam_cli import api
 from cotam_cli.bitstream import Chunk, ChunkType, pack, parse
+from cotam_cli.codec import animation
 
 PHOTO = Path(__file__).parents[1] / "examples" / "kodim23.png"
 
@@ -84,7 +84,7 @@ def test_an_animation_is_cut_where_a_reader_would_refuse_it(
 ) -> None:
     frames = [Image.new("RGB", (64, 64), (40 * k, 0, 0)) for k in range(5)]
     frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:], duration=50)
-    monkeypatch.setattr(api, "MAX_PIXELS", 2 * 64 * 64 + 10)
+    monkeypatch.setattr(animation, "MAX_PIXELS", 2 * 64 * 64 + 10)
     with pytest.raises(cotam_cli.CotamError, match="more frames"):
         cotam_cli.encode(tmp_path / "a.png")
 

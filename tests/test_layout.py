@@ -1,6 +1,6 @@
 """The package's layers: imports go downwards only, and the runtime stands without the extras.
 
-cli -> (codec, bench, integrations) -> (guidance, entropy, bitstream, images) -> sessions -> errors
+cli -> (codec, bench, integrations) -> (guidance, entropy, bitstream, images) -> (sessions, files) -> errors
 """
 
 import ast
@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "cotam_cli"
 
 BASE = {"errors"}
-PARTS = {"guidance", "entropy", "bitstream", "images", "sessions"} | BASE
+PARTS = {"guidance", "entropy", "bitstream", "images", "sessions", "files"} | BASE
 FACE = {
     "__init__",
     "api",
@@ -24,6 +24,7 @@ FACE = {
 MAY_IMPORT = {
     "errors": set(),
     "processes": set(),
+    "files": BASE,
     "sessions": BASE,
     "guidance": BASE | {"sessions"},
     "entropy": BASE,

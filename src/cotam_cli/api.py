@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 from cotam_cli.bitstream import (
@@ -23,6 +22,7 @@ from cotam_cli.bitstream import (
     parse_stream,
 )
 from cotam_cli.errors import CotamError, GuideError
+from cotam_cli.files import open_file, read_file
 from cotam_cli.guidance.options import DEFAULTS, GuideOptions
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from cotam_cli.codec.decoder import DecodedFrame
+    from cotam_cli.codec.encoder import TimedPixels
     from cotam_cli.images import Metadata, Picture, Wishes
 
     Guide: TypeAlias = "str | os.PathLike[str] | NDArray[np.generic]"
@@ -44,12 +45,9 @@ __all__ = [
     "encode",
     "encode_parts",
     "info",
-    "open_file",
-    "read_file",
 ]
 
 _FREE = {ORIGINAL_SIZE: "size"}
-FRAMES_PER_FILE = 41  # 255 chunks: at most 6 a frame, and 4 for the file
 
 
 @dataclass(frozen=True)
@@ -174,13 +172,17 @@ def encode_parts(
         raise CotamError(f"effort is {effort}; choose 0 (fast), 1, 2 or 3")
     frames = _frames(image, Wishes(background, alpha, keep_icc, keep_metadata, max_side), name)
     first, duration = next(frames)
-    budget = _budget(max_bytes, base64, target_bpp, first.width * first.height)
+    from cotam_cli.codec.animation import Budget, encode_animation
+
+    whole = 3 * (max_bytes // 4) if base64 and max_bytes is not None else max_bytes
+    budget = Budget(whole, None if target_bpp is None else target_bpp * first.width * first.height / 8)
     from cotam_cli.codec.guides import find_source, plan_map
 
     if duration is not None:
         if find_source(guide) is not None:
             raise GuideError("animations are coded evenly so far; leave the guide out or give none")
-        return _encode_animation(first, duration, frames, quality, budget, effort)
+        timed = _timed(chain([(first, duration)], frames))
+        return encode_animation(timed, quality, budget, extras=_extras(first), effort=effort)
     frames.close()  # the file's own pixels, which are no longer needed
     limit = budget.of(1)
     importance = plan_map(first.pixels, guide, guide_options)
@@ -298,32 +300,6 @@ def _bytes(data: str | os.PathLike[str] | bytes, max_pixels: int) -> bytes:
         return head + file.read()
 
 
-def read_file(path: str | os.PathLike[str]) -> bytes:
-    """A file's bytes; CotamError with the cure when it cannot be read, or changed meanwhile."""
-    with open_file(path) as file:
-        return file.read()
-
-
-@contextmanager
-def open_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A file to read from. What cannot be read, or is written to in the meantime, raises CotamError with the cure."""
-    try:
-        with open(path, "rb") as file:
-            before = os.fstat(file.fileno())
-            yield file
-            after = os.fstat(file.fileno())
-    except FileNotFoundError as error:
-        raise CotamError(f"{path} does not exist; check the path") from error
-    except IsADirectoryError as error:
-        raise CotamError(f"{path} is a folder; give a file") from error
-    except OSError as error:
-        raise CotamError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
-    except ValueError as error:  # a NUL in the name
-        raise CotamError(f"{str(path)!r} cannot be read ({error}); check the path") from error
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise CotamError(f"{path} changed while it was read; try again once it is whole")
-
-
 def _frames(
     image: Source, wishes: Wishes, name: str | None
 ) -> Generator[tuple[Picture, int | None], None, None]:
@@ -355,61 +331,11 @@ def _frames(
         yield from read_frames(read_file(image), name=name or str(image), wishes=wishes)
 
 
-@dataclass(frozen=True)
-class _Budget:
-    """Bytes that all frames together may have, and bytes of each; None where there is no such limit."""
+def _timed(frames: Iterable[tuple[Picture, int | None]]) -> Iterator[TimedPixels]:
+    from cotam_cli.codec.encoder import TimedPixels
 
-    whole: int | None
-    frame: float | None
-
-    def of(self, frames: int) -> int | None:
-        limits = [] if self.whole is None else [self.whole]
-        if self.frame is not None:
-            limits.append(int(self.frame * frames))
-        if limits and min(limits) < 1:
-            raise CotamError(f"a budget of {min(limits)} bytes holds no picture; allow more")
-        return min(limits, default=None)
-
-
-def _budget(max_bytes: int | None, base64: bool, target_bpp: float | None, pixels: int) -> _Budget:
-    whole = 3 * (max_bytes // 4) if base64 and max_bytes is not None else max_bytes
-    return _Budget(whole, None if target_bpp is None else target_bpp * pixels / 8)
-
-
-def _encode_animation(
-    first: Picture,
-    duration: int,
-    rest: Iterator[tuple[Picture, int | None]],
-    quality: float,
-    budget: _Budget,
-    effort: int,
-) -> list[bytes]:
-    """One file for as many frames as it holds; a budget is shared out evenly."""
-    from cotam_cli.codec.budget import encode_frames_to_size
-    from cotam_cli.codec.encoder import TimedPixels, encode_frames
-    from cotam_cli.codec.screening import split_frame
-
-    def timed() -> Iterator[TimedPixels]:
-        for picture, milliseconds in chain([(first, duration)], rest):
-            yield TimedPixels(picture.pixels, picture.alpha, milliseconds or 0)
-
-    extras = _extras(first)
-    files: list[bytes] = []
-    most = max(1, min(FRAMES_PER_FILE, MAX_PIXELS // (first.width * first.height)))
-    if budget == _Budget(None, None):
-        frames = (split_frame(frame, quality) for frame in timed())
-        while part := next(frames, None):
-            several = chain([part], islice(frames, most - 1))
-            beside = extras if not files else ()
-            files.append(encode_frames(several, quality, extras=beside, effort=effort))
-        return files
-    every = list(timed())
-    share = (budget.of(len(every)) or 0) / len(every)
-    for start in range(0, len(every), most):
-        some = every[start : start + most]
-        beside = extras if not files else ()
-        files.append(encode_frames_to_size(some, int(share * len(some)), extras=beside, effort=effort))
-    return files
+    for picture, milliseconds in frames:
+        yield TimedPixels(picture.pixels, picture.alpha, milliseconds or 0)
 
 
 def _extras(picture: Picture) -> tuple[Chunk, ...]:

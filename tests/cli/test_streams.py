@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import cotam_cli
-from cotam_cli.api import open_file
 from cotam_cli.cli import main
 from cotam_cli.cli.streams import split, split_ctm
+from cotam_cli.files import open_file
 from runner import runner
 
 PHOTO = Path(__file__).parents[2] / "examples" / "kodim23.png"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from cotam_cli.api import read_file
 from cotam_cli.errors import CotamError
+from cotam_cli.files import read_file
 
 KINDS = ("logits", "boxes", "tokens", "zero-shot")
 FITS = ("stretch", "crop", "longest")

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cotam_cli.api import read_file
 from cotam_cli.errors import CotamError
+from cotam_cli.files import read_file
 from cotam_cli.images import read_picture
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}

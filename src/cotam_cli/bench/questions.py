@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from cotam_cli.api import read_file
 from cotam_cli.errors import CotamError
+from cotam_cli.files import read_file
 
 MATCHES = ("exact", "contains", "choice")
 

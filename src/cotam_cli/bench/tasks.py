@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cotam_cli.api import read_file
 from cotam_cli.errors import CotamError
+from cotam_cli.files import read_file
 
 if TYPE_CHECKING:
     from cotam_cli.bench.contract import Contract

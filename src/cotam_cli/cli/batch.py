@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
-from cotam_cli.api import read_file
 from cotam_cli.cli.common import check_folder, check_output, check_stdin, write_output
 from cotam_cli.errors import CotamError
+from cotam_cli.files import read_file
 
 _SUFFIXES = """
 apng avif bmp dib gif heic heif ico j2k jfif jp2 jpe jpeg jpg jxl mpo pbm pcx pgm png pnm ppm psd qoi tga tif tiff webp

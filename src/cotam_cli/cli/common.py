@@ -10,9 +10,9 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import click
 
-from cotam_cli.api import open_file, read_file
 from cotam_cli.cli.guard import arrived
 from cotam_cli.errors import CotamError
+from cotam_cli.files import open_file, read_file
 from cotam_cli.images.writing import write_atomic
 
 PATH = click.Path(

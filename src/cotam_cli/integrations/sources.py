@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from cotam_cli.api import encode, read_file
+from cotam_cli.api import encode
+from cotam_cli.files import read_file
 
 if TYPE_CHECKING:
     from cotam_cli.api import Source
