@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from cotam_cli.bitstream import MAX_PIXELS, Chunk
-from cotam_cli.codec.budget import encode_frames_to_size
 from cotam_cli.codec.encoder import TimedPixels, encode_frames
 from cotam_cli.codec.screening import split_frame
 from cotam_cli.errors import CotamError
@@ -51,6 +50,8 @@ def encode_animation(
             beside = extras if not files else ()
             files.append(encode_frames(several, quality, extras=beside, effort=effort))
         return files
+    from cotam_cli.codec.budget import encode_frames_to_size  # every command would pay for it at its start
+
     every = list(frames)
     share = (budget.of(len(every)) or 0) / len(every)
     for start in range(0, len(every), most):
