@@ -16,7 +16,7 @@ from cotam_cli.training.data import Pack
 from cotam_cli.training.fidelity import VitTeacher
 from cotam_cli.training.loop import TrainConfig, resume_or_start
 from cotam_cli.training.network import NetworkConfig
-from cotam_cli.training.states import pack_state, unpack_state
+from cotam_cli.training.states import grow, pack_state, unpack_state
 from guidance.making import random_vit
 
 TINY = NetworkConfig(
@@ -65,6 +65,38 @@ def test_six_steps_equal_three_and_three(settings, tmp_path, optimiser):
     parts = train(settings, tmp_path / "parts", 6, optimiser=optimiser)
     assert whole.step == parts.step == 6
     assert_equal(whole.state(), parts.state(), but=("core_seconds", "loss"))
+
+
+def test_a_cool_down_stopped_and_continued(settings, tmp_path):
+    """It goes on where it was; once over, the same command changes nothing."""
+    whole = train(settings, tmp_path / "whole", 0, decay_steps=4)
+    train(settings, tmp_path / "parts", 2, decay_steps=4)
+    parts = train(settings, tmp_path / "parts", 0, decay_steps=4)
+    again = train(settings, tmp_path / "parts", 0, decay_steps=4)
+    assert whole.step == parts.step == again.step == 4
+    assert_equal(whole.state(), parts.state(), but=("core_seconds", "loss"))
+    assert_equal(whole.state(), again.state(), but=("core_seconds", "loss"))
+
+
+def test_a_cooled_down_run_can_be_trained_on(settings, tmp_path):
+    train(settings, tmp_path / "run", 0, decay_steps=2)
+    pack_state(tmp_path / "run", tmp_path / "carried.pt")
+    assert train(settings, tmp_path / "new", 0, carried=tmp_path / "carried.pt", decay_steps=2).step == 4
+    assert train(settings, tmp_path / "run", 3).set_rate() == 1.0
+    assert train(settings, tmp_path / "run", 0, decay_steps=2).step == 5
+
+
+def test_a_grown_codec_warms_up_once(settings, tmp_path):
+    run = train(settings, tmp_path / "run", 2)
+    (tmp_path / "grown").mkdir()
+    torch.save(grow(run.state(), TINY), tmp_path / "grown" / "state.pt")
+    assert train(settings, tmp_path / "grown", 3, warmup=4).set_rate() == 0.5
+    assert (
+        resume_or_start(
+            TrainConfig(out=str(tmp_path / "grown"), **{**settings, "warmup": 4}), TINY
+        ).set_rate()
+        == 0.5
+    )
 
 
 @pytest.fixture(scope="module")

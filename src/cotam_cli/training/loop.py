@@ -1,7 +1,7 @@
 """The training loop: constant learning rate with an average of the weights, resumable to the minute.
 
-The trunk never decays: a long run is stopped and continued at will, and `--decay-steps` branches off a cooled-down
-copy for export. `device_loop` is the same on an accelerator.
+A run is stopped and continued at will. `--decay-steps` cools it down for an export, in its own folder: keep a copy of
+`state.pt` from before to go on at the full rate. `device_loop` is the same on an accelerator.
 
 State on disk: `state.pt` (everything, float32, every few minutes) and, on request, one small half-precision file to
 carry a run elsewhere (`pack_state`).
@@ -128,6 +128,9 @@ class Run:
             "device_seconds": self.device_seconds,
             "loss": self.loss,
             "teachers": self.taught,
+            "warm_from": self.warm_from,
+            "decay_steps": self.config.decay_steps,
+            "decay_from": self.decay_from,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -135,8 +138,9 @@ class Run:
             raise CotamError("this training state was written by another version; start a new run")
         self.codec.load_state_dict(state["codec"], strict=True)
         self.average.load_state_dict(state["average"], strict=True)
-        if not state.get("optimisers"):
-            self.warm_from = state["step"]
+        self.warm_from = state.get("warm_from", 0) if state.get("optimisers") else state["step"]
+        if state.get("decay_steps") == self.config.decay_steps:
+            self.decay_from = state.get("decay_from", -1)
         for optimiser, saved in zip(self.optimisers, state.get("optimisers", []), strict=False):
             own = optimiser.state_dict()["param_groups"]  # of this run's rates and device
             optimiser.load_state_dict({"state": saved["state"], "param_groups": own})

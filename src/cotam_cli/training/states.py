@@ -38,13 +38,13 @@ def pack_state(run_folder: Path, target: Path) -> None:
 
 
 def unpack_state(source: Path) -> dict[str, Any]:
-    """A state written by `pack_state` (or a run's own `state.pt`), in float32."""
+    """A state written by `pack_state` (or a run's own `state.pt`), in float32; a cool-down stays with its run."""
     state = dict(_cast(torch.load(_existing(source), map_location="cpu", weights_only=True), torch.float32))
     for optimiser in state.get("optimisers", []):
         for values in optimiser["state"].values():
             if SQUARES in values:
                 values.setdefault("exp_avg", torch.zeros_like(values[SQUARES]))
-    return {"codec": state["average"]} | state
+    return {"codec": state["average"]} | state | {"decay_from": -1}
 
 
 def grow(state: Mapping[str, Any], network: NetworkConfig) -> dict[str, Any]:
