@@ -78,6 +78,16 @@ def test_a_cool_down_stopped_and_continued(settings, tmp_path):
     assert_equal(whole.state(), again.state(), but=("core_seconds", "loss"))
 
 
+def test_a_run_keeps_its_objective(settings, tmp_path):
+    options = {"crop": 128, "similarity": 0.5}
+    train(settings, tmp_path / "run", 1, **options)
+    pack_state(tmp_path / "run", tmp_path / "carried.pt")
+    for out, carried in (("run", None), ("new", tmp_path / "carried.pt")):
+        with pytest.raises(CotamError, match=r"trained with --similarity 0\.5, not 0\.0"):
+            train(settings, tmp_path / out, 2, carried=carried)
+        assert train(settings, tmp_path / out, 2, carried=carried, **options).step == 2
+
+
 def test_a_cooled_down_run_can_be_trained_on(settings, tmp_path):
     train(settings, tmp_path / "run", 0, decay_steps=2)
     pack_state(tmp_path / "run", tmp_path / "carried.pt")

@@ -128,6 +128,7 @@ class Run:
             "device_seconds": self.device_seconds,
             "loss": self.loss,
             "teachers": self.taught,
+            "similarity": self.config.similarity,
             "warm_from": self.warm_from,
             "decay_steps": self.config.decay_steps,
             "decay_from": self.decay_from,
@@ -136,6 +137,11 @@ class Run:
     def load(self, state: dict[str, Any]) -> None:
         if state.get("version") != STATE_VERSION:
             raise CotamError("this training state was written by another version; start a new run")
+        trained, asked = state.get("similarity", self.config.similarity), self.config.similarity
+        if trained != asked:
+            raise CotamError(
+                f"this state was trained with --similarity {trained}, not {asked}; give {trained}"
+            )
         self.codec.load_state_dict(state["codec"], strict=True)
         self.average.load_state_dict(state["average"], strict=True)
         self.warm_from = state.get("warm_from", 0) if state.get("optimisers") else state["step"]
