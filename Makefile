@@ -85,8 +85,10 @@ train: $(WORKSHOP)/ready ## Train on the pictures of the folder DATA, or go on w
 	test -e $(PACK) || $(WORKSHOP)/bin/python -m cotam_cli.training pack $(DATA) $(PACK)
 	$(WORKSHOP)/bin/python -m cotam_cli.training train --pack $(PACK) --out $(RUN) $(ARGS)
 
-export: $(WORKSHOP)/ready ## Turn the run in RUN into model files (ARGS="--id 2")
-	$(WORKSHOP)/bin/python -m cotam_cli.training export --state $(RUN)/state.pt --pack $(PACK) --models models $(ARGS)
+# From the packed state, which is kept: a float32 state gives other files, and no adapter trained on the packed one fits them.
+export: $(WORKSHOP)/ready ## Pack the state of the run in RUN and turn it into model files (ARGS="--id 7")
+	$(WORKSHOP)/bin/python -m cotam_cli.training state $(RUN) $(RUN)/training-state.pt
+	$(WORKSHOP)/bin/python -m cotam_cli.training export --state $(RUN)/training-state.pt --pack $(PACK) --models models $(ARGS)
 
 eval: $(WORKSHOP)/ready ## Measure the newest model on DATA, a folder with one folder for each set of pictures
 	$(WORKSHOP)/bin/python -m cotam_cli.training eval --data $(DATA) --out $(RUN)/eval $(ARGS)
