@@ -82,7 +82,7 @@ test-torch: $(WORKSHOP)/ready ## Run the tests beside PyTorch, CompressAI and op
 	$(WORKSHOP)/bin/pytest $(ARGS)
 
 train: $(WORKSHOP)/ready ## Train on the pictures of the folder DATA, or go on with the run in RUN
-	test -e $(PACK) || $(WORKSHOP)/bin/python -m cotam_cli.training pack $(DATA) $(PACK)
+	test -e $(PACK)/index.json || $(WORKSHOP)/bin/python -m cotam_cli.training pack $(DATA) $(PACK)
 	$(WORKSHOP)/bin/python -m cotam_cli.training train --pack $(PACK) --out $(RUN) $(ARGS)
 
 # From the packed state, which is kept: a float32 state gives other files, and no adapter trained on the packed one fits them.
