@@ -76,7 +76,8 @@ evidence: $(VENV)/ready ## What vision models still see at equal bytes: DATA's f
 	for set in class photo; do $(VENV)/bin/cotam bench $(DATA)/$$set --force --codecs $(SEEN) $(ARGS) \
 	    --tasks "$$(ls $(JUDGES)/*.json | paste -sd, -)" --json $(RUN)/evidence/$$set.json || exit 1; done
 	$(VENV)/bin/cotam bench $(DATA)/text --force --codecs $(SEEN) $(ARGS) --tasks ocr --json $(RUN)/evidence/text.json
-	$(VENV)/bin/python benchmarks/evidence.py $(RUN)/evidence/*.json | tee $(RUN)/evidence/evidence.md
+	$(VENV)/bin/python benchmarks/evidence.py $(RUN)/evidence/*.json > $(RUN)/evidence/evidence.md
+	cat $(RUN)/evidence/evidence.md
 
 test-torch: $(WORKSHOP)/ready ## Run the tests beside PyTorch, CompressAI and open_clip, those of the training code too
 	$(WORKSHOP)/bin/pytest $(ARGS)
