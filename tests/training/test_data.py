@@ -1,6 +1,7 @@
 """What goes into a pack, and that it shares no picture with the pictures that are measured on."""
 
 import io
+import shutil
 import tarfile
 
 import numpy as np
@@ -64,6 +65,27 @@ def test_pictures_that_cannot_be_read_are_left_out(tmp_path):
     (tmp_path / "in" / "small.png").write_bytes(small.getvalue())
     with pytest.raises(CotamError, match="no pictures"):
         build_pack([tmp_path / "in"], tmp_path / "pack", drawn=0)
+
+
+def damaged_png():
+    """A picture whose second chunk of pixels has a broken name: Pillow calls that a syntax error."""
+    rng = np.random.default_rng(0)
+    whole = io.BytesIO()
+    Image.fromarray(rng.integers(0, 256, (300, 300, 3), np.uint8)).save(whole, "PNG")
+    before, first, second, *rest = whole.getvalue().split(b"IDAT")
+    return b"IDAT".join([before, first + b"\x00\x00\x00\x00" + second, *rest])
+
+
+def test_a_damaged_picture_is_left_out_of_a_pack_and_stops_the_check(tmp_path, pictures):
+    for name in ("in", "dev"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "damaged.png").write_bytes(damaged_png())
+    shutil.copy(pictures / "photo" / "2.png", tmp_path / "in")
+    build_pack([tmp_path / "in"], tmp_path / "pack", drawn=0)
+    pack = Pack(tmp_path / "pack")
+    assert [entry.name for entry in pack.entries] == ["2.png"]
+    with pytest.raises(CotamError, match=r"damaged\.png of .*dev cannot be read"):
+        check_disjoint(pack, tmp_path / "dev")
 
 
 def test_fonts_without_letters_are_not_drawn_with(tmp_path, monkeypatch):

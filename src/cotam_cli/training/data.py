@@ -78,16 +78,18 @@ def group_of(name: str) -> str:
     return top if top in DEFAULT_SHARES else "photo"
 
 
-def pictures_of(source: Path) -> Iterator[tuple[str, Image.Image]]:
-    """(name, RGB picture) of every readable picture of a source; the others are skipped."""
+def pictures_of(source: Path) -> Iterator[tuple[str, Image.Image | None]]:
+    """(name, RGB picture) of every picture of a source, None where it cannot be read."""
     for name, data in tqdm(find_pictures(source), desc=source.name, unit="img"):
         try:
-            yield name, Image.open(io.BytesIO(data)).convert("RGB")
-        except (OSError, ValueError, Image.DecompressionBombError):
-            continue
+            picture = Image.open(io.BytesIO(data)).convert("RGB")
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # SyntaxError: a damaged PNG
+            yield name, None
+        else:
+            yield name, picture
 
 
-def drawn_pictures(count: int) -> Iterator[tuple[str, Image.Image]]:
+def drawn_pictures(count: int) -> Iterator[tuple[str, Image.Image | None]]:
     """(name, RGB picture) of `count` drawn pictures."""
     for seed in tqdm(range(count), desc="drawn", unit="img"):
         yield f"drawn/{seed}", draw_picture(seed)
@@ -98,12 +100,14 @@ def _halved(picture: Image.Image) -> Image.Image:
 
 
 def build_pack(sources: list[Path], out: Path, drawn: int = 800) -> None:
-    """Decode every picture under `sources`, and draw some, into out/pixels.u8 with out/index.json."""
+    """Decode every readable picture under `sources`, and draw some, into out/pixels.u8 with out/index.json."""
     out.mkdir(parents=True, exist_ok=True)
     entries: list[Entry] = []
     offset = 0
     with open(out / "pixels.u8.part", "wb") as pixels:
         for name, picture in chain(*map(pictures_of, sources), drawn_pictures(drawn)):
+            if picture is None:
+                continue
             digest = content_hash(picture)
             kept = _halved(picture) if max(picture.size) > LARGE_SIDE else picture
             if min(kept.size) < MIN_SIDE:
@@ -158,13 +162,19 @@ class Pack:
 
 
 def check_disjoint(pack: Pack, folder: Path) -> None:
-    """Raise CotamError when a picture under `folder` (tar files too) is in the pack with the same pixels.
+    """Raise CotamError when a picture under `folder` (tar files too) is in the pack with the same pixels, or cannot be
+    read.
 
     Finds equal pixels in any lossless format, before any scaling; not the same picture resized or recoded.
     """
     known = {entry.sha256: entry.name for entry in pack.entries}
-    shared = [(name, known.get(content_hash(picture))) for name, picture in pictures_of(folder)]
-    found = [f"{name} is {entry}" for name, entry in shared if entry is not None]
+    found = []
+    for name, picture in pictures_of(folder):
+        if picture is None:
+            raise CotamError(f"{name} of {folder} cannot be read; mend it or take it away")
+        entry = known.get(content_hash(picture))
+        if entry is not None:
+            found.append(f"{name} is {entry}")
     if found:
         raise CotamError(
             f"{len(found)} pictures of {folder} are in the pack ({', '.join(found[:3])}); build it without them"
