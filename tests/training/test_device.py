@@ -1,5 +1,6 @@
 """Training on an accelerator, as far as a processor can run it: all but the recording of steps."""
 
+import copy
 import importlib.util
 import os
 import subprocess
@@ -14,11 +15,11 @@ pytest.importorskip("torch", reason="training needs PyTorch")
 import torch
 
 from cotam_cli.errors import CotamError
-from cotam_cli.training import optimisers
+from cotam_cli.training import device_loop, optimisers
 from cotam_cli.training.data import Pack
 from cotam_cli.training.device_loop import Step
 from cotam_cli.training.device_pack import DevicePack, device_planes
-from cotam_cli.training.loop import Run, TrainConfig
+from cotam_cli.training.loop import Run, TrainConfig, resume_or_start
 from cotam_cli.training.network import Codec, NetworkConfig
 from cotam_cli.training.states import grow
 from training.conftest import SIZES, draw
@@ -90,6 +91,53 @@ def test_a_step_learns_and_counts(settings, on_device, tmp_path):
     assert losses[-1] < 0.97 * losses[0]
     assert step.means()["loss"] == 0  # begins again
     assert not torch.equal(run.average.analysis.klt, run.codec.analysis.klt)
+
+
+@pytest.fixture
+def unrecorded(monkeypatch):
+    """Steps run where they would be recorded and replayed, on a processor."""
+
+    def record(step):
+        for _ in range(device_loop.WARM_UP):
+            step.advance()
+        step.sums.zero_()
+
+    def replay(step):
+        step.advance()
+        step.steps += 1
+
+    monkeypatch.setattr(Step, "record", record)
+    monkeypatch.setattr(Step, "replay", replay)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+
+
+def test_a_cool_down_ends_the_run(settings, tmp_path, unrecorded):
+    """And is not begun again after its end."""
+    config = TrainConfig(out=str(tmp_path), decay_steps=3, **settings)
+    for _ in range(2):
+        run = resume_or_start(config, NetworkConfig(**SIZES))
+        device_loop.train_on_device(run, Pack(Path(config.pack)))
+        assert run.step == 3
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_recording_changes_nothing(settings, on_device, tmp_path, unrecorded, steps):
+    """Neither weights nor what optimisers remember, at a run's start and later."""
+    run = Run(TrainConfig(out=str(tmp_path), **settings), NetworkConfig(**SIZES))
+    run.start(Pack(Path(settings["pack"])))
+    step = Step(run, on_device, 2, 64)
+    for _ in range(steps):
+        step.advance()
+    before = copy.deepcopy(run.state())
+    device_loop._record(run, [step])
+    after = run.state()
+    for part in ("codec", "average"):
+        assert all(torch.equal(values, after[part][name]) for name, values in before[part].items())
+    for old, new in zip(before["optimisers"], after["optimisers"], strict=True):
+        for number, values in new["state"].items():
+            for name, value in values.items():
+                was = old["state"][number][name] if steps else torch.zeros_like(value)
+                assert torch.equal(value, was), name
 
 
 def test_stacked_muon_is_muon():

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cotam_cli.training.data import Pack
 from cotam_cli.training.device_pack import DevicePack, device_planes
@@ -83,7 +83,7 @@ class Step:
 
 
 def train_on_device(run: Run, pictures: Pack) -> None:
-    """As `Run.train`, on run's device, for the configured minutes or steps from here on."""
+    """As `Run.train`, on run's device: until the configured step, cool-down or minutes from here on are over."""
     config, out = run.config, Path(run.config.out)
     out.mkdir(parents=True, exist_ok=True)
     sides = {config.crop: config.batch}
@@ -98,7 +98,8 @@ def train_on_device(run: Run, pictures: Pack) -> None:
     began = saved = time.monotonic()
     while not run.finished(time.monotonic() - began):
         run.share_done = (time.monotonic() - began) / (60 * config.minutes)
-        run.set_rate()
+        if run.set_rate() == 0.0:
+            break
         step = steps[len(steps) > 1 and rng.random() < config.distant]
         step.replay()
         run.step += 1
@@ -115,14 +116,30 @@ def train_on_device(run: Run, pictures: Pack) -> None:
     run.save(out / "state.pt")
 
 
+@torch.no_grad()
+def _put_back(values: Sequence[Tensor], before: dict[int, Tensor]) -> None:
+    for value in values:
+        old = before.get(id(value))  # an optimiser's tensors come with its first step, and begin as zeros
+        value.zero_() if old is None else value.copy_(old)
+
+
 def _record(run: Run, steps: Sequence[Step]) -> None:
-    """Record the steps, and put the weights back that this has changed."""
-    values = [*run.codec.state_dict().values(), *run.average.state_dict().values()]
-    before = [value.clone() for value in values]
+    """Record the steps, and put back what this has changed: weights, and the optimisers' sums and counts. In place, as
+    the recorded steps go on with these very tensors."""
+    before = {id(value): value.clone() for value in _tensors(run)}
     for step in steps:
         step.record()
-    for value, old in zip(values, before, strict=True):
-        value.copy_(old)
+    _put_back(_tensors(run), before)
+
+
+def _tensors(run: Run) -> list[Tensor]:
+    """All that a step changes."""
+    kept = [values for optimiser in run.optimisers for values in optimiser.state.values()]
+    return [
+        *run.codec.parameters(),
+        *run.average.parameters(),
+        *(value for values in kept for value in values.values() if isinstance(value, Tensor)),
+    ]
 
 
 def _log(run: Run, steps: list[Step], out: Path, seconds: float) -> None:
