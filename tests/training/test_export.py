@@ -56,6 +56,12 @@ def test_the_model_folder_says_what_it_is(exported, state):
     assert entry["id"] == 9 and entry["since"] == "0.0.1"
 
 
+def test_a_manifest_is_json_where_no_loss_was_logged(state, pack_folder, tmp_path):
+    export(state | {"loss": math.nan}, Pack(pack_folder), tmp_path, tmp_path / "models.json", 9, "0.0.1")
+    text = (tmp_path / "ctm-9" / "manifest.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["training"]["loss"] is None
+
+
 def test_the_export_gives_the_same_files_again(exported, state, pack_folder, tmp_path):
     export(state, Pack(pack_folder), tmp_path / "models", tmp_path / "models.json", 9, "0.0.1")
     for path in (exported / "models" / "ctm-9").iterdir():

@@ -212,6 +212,11 @@ def test_states_that_are_not_there(settings, tmp_path):
         pack_state(tmp_path, tmp_path / "carried.pt")
 
 
+def test_a_run_shorter_than_a_line_of_its_log_counts_its_time(settings, tmp_path):
+    run = train(settings, tmp_path, 1)
+    assert 0 < run.core_seconds == unpack_state(tmp_path / "state.pt")["core_seconds"]
+
+
 def test_signals_are_given_back(settings, tmp_path):
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     train(settings, tmp_path, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import random
 from collections.abc import Mapping
 from importlib import resources
@@ -136,7 +137,10 @@ def export(
         "name": name,
         "id": model_id,
         "network": state["network"],
-        "training": {key: state[key] for key in ("step", "crops", "loss")}
+        "training": {key: state[key] for key in ("step", "crops")}
+        | {
+            "loss": state["loss"] if math.isfinite(state["loss"]) else None
+        }  # none before the first line of the log
         | {"core_hours": round(state["core_seconds"] / 3600, 2)}
         | ({"device_seconds": round(state["device_seconds"])} if state.get("device_seconds") else {})
         | ({"teachers": state["teachers"]} if state.get("teachers") else {}),

@@ -236,11 +236,12 @@ class Run:
             self.step += 1
             self.crops += config.batch * self.workers
             counted += 1
+            now = time.process_time()
+            self.core_seconds += (now - cpu) * self.workers
+            cpu = now
             for key, value in figures.items():
                 sums[key] = sums.get(key, 0.0) + value
             if self.step % config.log_every == 0:
-                self.core_seconds += (time.process_time() - cpu) * self.workers
-                cpu = time.process_time()
                 means = {key: value / counted for key, value in sums.items()}
                 self.loss, sums, counted = means["loss"], {}, 0
                 record = {
