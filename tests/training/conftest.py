@@ -74,8 +74,9 @@ def state(settings, pack_folder, tmp_path_factory):
     """A training state after four steps, its heads shaken so that no path through the network is idle."""
     torch = pytest.importorskip("torch", reason="training needs PyTorch")
     from cotam_cli.training.data import Pack
-    from cotam_cli.training.loop import TrainConfig, resume_or_start
+    from cotam_cli.training.loop import resume_or_start
     from cotam_cli.training.network import NetworkConfig
+    from cotam_cli.training.train_config import TrainConfig
 
     config = TrainConfig(out=str(tmp_path_factory.mktemp("run")), steps=4, **settings)
     run = resume_or_start(config, NetworkConfig(**SIZES))

@@ -12,9 +12,9 @@ pytest.importorskip("torch", reason="training needs PyTorch")
 
 from cotam_cli.training.adapter_loop import AdapterRun
 from cotam_cli.training.commands import main
-from cotam_cli.training.loop import TrainConfig
 from cotam_cli.training.network import NetworkConfig
 from cotam_cli.training.options import HELP
+from cotam_cli.training.train_config import TrainConfig
 
 SIZES = {
     "latents": 16,
@@ -97,6 +97,23 @@ def test_pictures_of_the_dev_set_stop_the_training(pictures, pack_folder, tmp_pa
     command = ("train", "--pack", pack_folder, "--out", tmp_path, "--dev", pictures / "text", *SMALL)
     assert "2 pictures of" in call(*command, code=1)
     assert not (tmp_path / "state.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--warmup", 0), "--warmup 0: give 1 or more"),
+        (("--log-every", 0), "--log-every 0: give 1 or more"),
+        (("--optimiser", "sgd"), "--optimiser sgd: give one of muon, adamw"),
+        (("--similarity", 2), "--similarity 2.0: give 0 to 1"),
+        (("--similarity", 0.5), "--crop 64: give a multiple of 64, 128 or more with --similarity"),
+        (("--crop", 100), "--crop 100: give a multiple of 64, 64 or more"),
+    ],
+)
+def test_options_that_no_run_can_follow(pack_folder, tmp_path, options, reason):
+    said = call("train", "--pack", pack_folder, "--out", tmp_path / "run", *SMALL, *options, code=1)
+    assert said == f"cotam: {reason}\n"
+    assert not (tmp_path / "run").exists()
 
 
 def test_mistakes_are_one_line(pictures, tmp_path):

@@ -19,9 +19,10 @@ from cotam_cli.training import device_loop, optimisers
 from cotam_cli.training.data import Pack
 from cotam_cli.training.device_loop import Step
 from cotam_cli.training.device_pack import DevicePack, device_planes
-from cotam_cli.training.loop import Run, TrainConfig, resume_or_start
+from cotam_cli.training.loop import Run, resume_or_start
 from cotam_cli.training.network import Codec, NetworkConfig
 from cotam_cli.training.states import grow
+from cotam_cli.training.train_config import TrainConfig
 from training.conftest import SIZES, draw
 
 CPU = torch.device("cpu")

@@ -17,6 +17,7 @@ from cotam_cli.codec.models import load_model
 from cotam_cli.codec.quality import float_planes
 from cotam_cli.codec.tiling import run_analysis
 from cotam_cli.entropy.tables import QUALITY_UNIT, SCALES, t_of_quality
+from cotam_cli.errors import CotamError
 from cotam_cli.training.data import Pack
 from cotam_cli.training.export import export, load_codec
 from cotam_cli.training.integers import FIRST_SCALE, LOG_STEP
@@ -60,6 +61,14 @@ def test_a_manifest_is_json_where_no_loss_was_logged(state, pack_folder, tmp_pat
     export(state | {"loss": math.nan}, Pack(pack_folder), tmp_path, tmp_path / "models.json", 9, "0.0.1")
     text = (tmp_path / "ctm-9" / "manifest.json").read_text()
     assert json.loads(text, parse_constant=pytest.fail)["training"]["loss"] is None
+
+
+def test_weights_that_no_integer_holds(state, pack_folder, tmp_path):
+    average = {name: x * 1e9 if name == "passes.0.stem.weight" else x for name, x in state["average"].items()}
+    with pytest.raises(CotamError, match="too large for int16"):
+        export(
+            state | {"average": average}, Pack(pack_folder), tmp_path, tmp_path / "models.json", 9, "0.0.1"
+        )
 
 
 def test_the_export_gives_the_same_files_again(exported, state, pack_folder, tmp_path):

@@ -14,9 +14,10 @@ from cotam_cli.errors import CotamError
 from cotam_cli.guidance.torch_vit import Tower
 from cotam_cli.training.data import Pack
 from cotam_cli.training.fidelity import VitTeacher
-from cotam_cli.training.loop import TrainConfig, resume_or_start
+from cotam_cli.training.loop import resume_or_start
 from cotam_cli.training.network import NetworkConfig
 from cotam_cli.training.states import grow, pack_state, unpack_state
+from cotam_cli.training.train_config import TrainConfig
 from guidance.making import random_vit
 
 TINY = NetworkConfig(

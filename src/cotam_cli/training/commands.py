@@ -17,11 +17,12 @@ from cotam_cli.training.evaluate import QUALITIES, evaluate, model_manifest
 from cotam_cli.training.fidelity import load_teachers
 from cotam_cli.training.fidelity_commands import fidelity, teacher_option
 from cotam_cli.training.guide_commands import guide
-from cotam_cli.training.loop import TrainConfig, resume_or_start
+from cotam_cli.training.loop import resume_or_start
 from cotam_cli.training.network import NetworkConfig
 from cotam_cli.training.options import options_of
 from cotam_cli.training.states import grow, pack_state, unpack_state
 from cotam_cli.training.tokens_commands import tokens
+from cotam_cli.training.train_config import TrainConfig
 
 EXISTING = click.Path(exists=True, path_type=Path)
 ANY = click.Path(path_type=Path)

@@ -76,7 +76,7 @@ def npz(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
 def model_files(codec: Codec, pack: Pack, adapter: Synthesis | None = None) -> dict[str, bytes]:
     """Every file of a model but the manifest; `machine.onnx` only with an adapter.
 
-    Raises ValueError when exactness cannot be proved.
+    Raises CotamError when exactness cannot be proved.
     """
     torch.manual_seed(0)
     arrays = convert(codec, calibrate(codec, calibration_batches(pack)))

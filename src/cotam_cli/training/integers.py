@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from cotam_cli.entropy.coder import PREFIXES
 from cotam_cli.entropy.tables import SCALES
+from cotam_cli.errors import CotamError
 from cotam_cli.training.layers import Block, Dense, Depthwise
 from cotam_cli.training.network import Codec, Parameters
 
@@ -74,7 +75,7 @@ class Converter:
         ]
         total = min(math.floor(min(limits)), out_bits + 31)
         if total <= out_bits:
-            raise ValueError(f"{target}: weights too large for int16 at {out_bits} output bits")
+            raise CotamError(f"{target}: weights too large for int16; train on at a lower rate, then export")
         self.arrays[f"{target}.weight"] = np.rint(weight * 2.0 ** (total - in_bits)).astype(np.int16)
         self.arrays[f"{target}.bias"] = np.rint(bias * 2.0**total).astype(np.int32)
         self.arrays[f"{target}.shift"] = np.array(total - out_bits, np.int8)

@@ -15,7 +15,7 @@ import random
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -31,38 +31,10 @@ from cotam_cli.training.network import Codec, NetworkConfig, rate_distortion, to
 from cotam_cli.training.optimisers import make_optimisers, set_rates
 from cotam_cli.training.planes import quality_planes
 from cotam_cli.training.states import unpack_state
+from cotam_cli.training.train_config import TrainConfig
 from cotam_cli.training.workers import agree, average_gradients, join_workers, step_randomness
 
 STATE_VERSION = 3
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """One run. Times in seconds, rates per step."""
-
-    pack: str
-    out: str
-    minutes: float = 60.0
-    steps: int = 0  # > 0: stop at this step, counted from the run's beginning
-    batch: int = 8
-    crop: int = 192
-    optimiser: str = "muon"  # or adamw
-    rate: float = 1e-3  # AdamW's learning rate
-    muon_rate: float = 0.01
-    warmup: int = 300
-    similarity: float = 0.0  # share of structural distance in the distortion
-    distant: float = 0.0  # share of the steps with crops twice as wide, a quarter as many
-    fidelity: float = 0.2  # weight of what teachers see, where there are any
-    seen: int = 1  # crops of each worker's batch that they look at
-    decay_steps: int = 0  # > 0: cool down linearly to zero over this many steps, then stop
-    cooling: float = 0.0  # the last share of the minutes in which the rates fall to zero (on an accelerator)
-    ema: float = 0.999
-    clip: float = 1.0
-    seed: int = 1
-    device: str = "cpu"
-    threads: int = 2
-    save_seconds: float = 240.0
-    log_every: int = 100
 
 
 @torch.no_grad()
