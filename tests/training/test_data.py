@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from cotam_cli.errors import CotamError
+from cotam_cli.training import data
 from cotam_cli.training.data import Pack, build_pack, check_disjoint
 
 
@@ -86,6 +87,19 @@ def test_a_damaged_picture_is_left_out_of_a_pack_and_stops_the_check(tmp_path, p
     assert [entry.name for entry in pack.entries] == ["2.png"]
     with pytest.raises(CotamError, match=r"damaged\.png of .*dev cannot be read"):
         check_disjoint(pack, tmp_path / "dev")
+
+
+def test_a_pack_that_is_cut_off_between_pixels_and_index_is_none(tmp_path, pictures, monkeypatch):
+    build_pack([pictures], tmp_path, drawn=0)
+
+    def no_room(path, _data):
+        raise CotamError(f"{path}: cannot be written")
+
+    monkeypatch.setattr(data, "write_atomic", no_room)
+    with pytest.raises(CotamError, match="cannot be written"):
+        build_pack([pictures / "text"], tmp_path, drawn=0)
+    with pytest.raises(CotamError, match="holds no pack"):
+        Pack(tmp_path)
 
 
 def test_fonts_without_letters_are_not_drawn_with(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from cotam_cli.codec.tiling import run_analysis
 from cotam_cli.entropy.tables import QUALITY_UNIT, SCALES, t_of_quality
 from cotam_cli.errors import CotamError
 from cotam_cli.training.data import Pack
-from cotam_cli.training.export import export, load_codec
+from cotam_cli.training.export import export, export_adapter, load_codec
 from cotam_cli.training.integers import FIRST_SCALE, LOG_STEP
 from cotam_cli.training.layers import quadratic
 from cotam_cli.training.network import from_unit, to_unit
@@ -69,6 +70,16 @@ def test_weights_that_no_integer_holds(state, pack_folder, tmp_path):
         export(
             state | {"average": average}, Pack(pack_folder), tmp_path, tmp_path / "models.json", 9, "0.0.1"
         )
+
+
+def test_an_adapter_for_a_model_that_no_list_knows_changes_nothing(state, exported, tmp_path):
+    model = shutil.copytree(exported / "models" / "ctm-9", tmp_path / "ctm-9")
+    before = {path.name: path.read_bytes() for path in model.iterdir()}
+    (tmp_path / "models.json").write_text("[]")
+    adapted = state | {"adapter": {"weights": load_codec(state).synthesis.state_dict(), "training": {}}}
+    with pytest.raises(CotamError, match=r"is not in .*models\.json"):
+        export_adapter(adapted, tmp_path, tmp_path / "models.json", 9)
+    assert {path.name: path.read_bytes() for path in model.iterdir()} == before
 
 
 def test_the_export_gives_the_same_files_again(exported, state, pack_folder, tmp_path):

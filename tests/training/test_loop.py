@@ -218,6 +218,21 @@ def test_a_run_shorter_than_a_line_of_its_log_counts_its_time(settings, tmp_path
     assert 0 < run.core_seconds == unpack_state(tmp_path / "state.pt")["core_seconds"]
 
 
+def test_a_save_that_fails_leaves_the_older_state(settings, tmp_path, monkeypatch):
+    train(settings, tmp_path, 1)
+    pack_state(tmp_path, tmp_path / "carried.pt")
+    before = (tmp_path / "carried.pt").read_bytes()
+
+    def full_disk(_state, path):
+        Path(path).write_bytes(b"half")
+        raise OSError
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError):
+        pack_state(tmp_path, tmp_path / "carried.pt")
+    assert (tmp_path / "carried.pt").read_bytes() == before
+
+
 def test_signals_are_given_back(settings, tmp_path):
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     train(settings, tmp_path, 1)

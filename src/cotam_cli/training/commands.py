@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
 
 from cotam_cli import __version__
 from cotam_cli.cli.common import one_line_errors
@@ -20,7 +19,7 @@ from cotam_cli.training.guide_commands import guide
 from cotam_cli.training.loop import resume_or_start
 from cotam_cli.training.network import NetworkConfig
 from cotam_cli.training.options import options_of
-from cotam_cli.training.states import grow, pack_state, unpack_state
+from cotam_cli.training.states import grow, pack_state, save_state, unpack_state
 from cotam_cli.training.tokens_commands import tokens
 from cotam_cli.training.train_config import TrainConfig
 
@@ -115,7 +114,7 @@ def pack_up(run: Path, target: Path) -> None:
 def grow_state(source: Path, run: Path, **sizes: int) -> None:
     """Write the codec of the state SOURCE in a larger network, with the same output, as RUN/state.pt."""
     run.mkdir(parents=True, exist_ok=True)
-    torch.save(grow(unpack_state(source), NetworkConfig(**sizes)), run / "state.pt")
+    save_state(grow(unpack_state(source), NetworkConfig(**sizes)), run / "state.pt")
     click.echo(run / "state.pt")
 
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from cotam_cli.bench.pictures import SUFFIXES
 from cotam_cli.bench.pictures import content_hash as pixels_hash
 from cotam_cli.errors import CotamError
+from cotam_cli.images import write_atomic
 from cotam_cli.training.drawn import draw_picture
 
 MIN_SIDE = 64
@@ -117,8 +118,9 @@ def build_pack(sources: list[Path], out: Path, drawn: int = 800) -> None:
             offset += kept.width * kept.height * 3
     if not entries:
         raise CotamError(f"no pictures found in {', '.join(map(str, sources))}")
+    (out / "index.json").unlink(missing_ok=True)  # an older one fits no new pixels
     (out / "pixels.u8.part").replace(out / "pixels.u8")
-    (out / "index.json").write_text(json.dumps([asdict(e) for e in entries]))
+    write_atomic(out / "index.json", json.dumps([asdict(e) for e in entries]).encode())
 
 
 class Pack:

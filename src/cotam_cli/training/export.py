@@ -19,6 +19,7 @@ from torch import Tensor
 
 from cotam_cli.entropy.tables import load_entropy_model
 from cotam_cli.errors import CotamError
+from cotam_cli.images import write_atomic
 from cotam_cli.training.data import Pack
 from cotam_cli.training.graphs import analysis_graph, hyper_graph, synthesis_graph
 from cotam_cli.training.integers import calibrate, coder_tables, convert
@@ -96,17 +97,17 @@ def model_files(codec: Codec, pack: Pack, adapter: Synthesis | None = None) -> d
 
 
 def write_model(folder: Path, files: Mapping[str, bytes], facts: Mapping[str, object]) -> str:
-    """Write a model folder; returns the manifest's sha256."""
+    """Write a model folder, the manifest last; returns the manifest's sha256."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
-        (folder / name).write_bytes(data)
+        write_atomic(folder / name, data)
     return write_manifest(folder, {**facts, "files": {name: sha256(data) for name, data in files.items()}})
 
 
 def write_manifest(folder: Path, facts: Mapping[str, object]) -> str:
     """Write a model's manifest; returns its sha256."""
     manifest = json.dumps(facts, indent=1).encode() + b"\n"
-    (folder / "manifest.json").write_bytes(manifest)
+    write_atomic(folder / "manifest.json", manifest)
     return sha256(manifest)
 
 
@@ -125,7 +126,7 @@ def allow(allow_list: Path, model_id: int, name: str, since: str, manifest_sha25
     entries = [entry for entry in entries if entry["id"] != model_id]
     entries.append({"id": model_id, "name": name, "since": since, "manifest_sha256": manifest_sha256})
     entries.sort(key=lambda entry: entry["id"])
-    allow_list.write_text(json.dumps(entries, indent=1) + "\n")
+    write_atomic(allow_list, json.dumps(entries, indent=1).encode() + b"\n")
 
 
 def export(
@@ -165,12 +166,14 @@ def export_adapter(state: Mapping[str, Any], models: Path, allow_list: Path, mod
     facts = json.loads((folder / "manifest.json").read_text())
     if facts["files"]["synthesis.onnx"] != sha256(synthesis_graph(load_codec(state).synthesis)):
         raise CotamError(f"the state is not that of {folder}; an adapter goes with its own codec alone")
+    known = [entry for entry in json.loads(allow_list.read_text()) if entry["id"] == model_id]
+    if not known:
+        raise CotamError(f"{folder} is not in {allow_list}; write it with: export")
     data = synthesis_graph(adapter)
-    (folder / "machine.onnx").write_bytes(data)
+    write_atomic(folder / "machine.onnx", data)
     facts = facts | {
         "adapter": state["adapter"]["training"],
         "files": facts["files"] | {"machine.onnx": sha256(data)},
     }
-    (entry,) = (entry for entry in json.loads(allow_list.read_text()) if entry["id"] == model_id)
-    allow(allow_list, model_id, entry["name"], entry["since"], write_manifest(folder, facts))
+    allow(allow_list, model_id, known[0]["name"], known[0]["since"], write_manifest(folder, facts))
     return folder

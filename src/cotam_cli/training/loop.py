@@ -30,7 +30,7 @@ from cotam_cli.training.layers import shuffle_down
 from cotam_cli.training.network import Codec, NetworkConfig, rate_distortion, to_unit
 from cotam_cli.training.optimisers import make_optimisers, set_rates
 from cotam_cli.training.planes import quality_planes
-from cotam_cli.training.states import unpack_state
+from cotam_cli.training.states import save_state, unpack_state
 from cotam_cli.training.train_config import TrainConfig
 from cotam_cli.training.workers import agree, average_gradients, join_workers, step_randomness
 
@@ -128,9 +128,7 @@ class Run:
         self.taught |= state.get("teachers", {})
 
     def save(self, path: Path) -> None:
-        part = path.with_suffix(".part")
-        torch.save(self.state(), part)
-        part.replace(path)
+        save_state(self.state(), path)
 
     def set_rate(self) -> float:
         """Warm-up, then constant; linear to zero once a cool-down was asked for. Returns the factor."""

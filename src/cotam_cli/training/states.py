@@ -34,7 +34,14 @@ def pack_state(run_folder: Path, target: Path) -> None:
         kept = {k: {n: x for n, x in v.items() if n not in MOMENTUM} for k, v in optimiser["state"].items()}
         optimiser["state"] = {k: v for k, v in kept.items() if v}
     del state["codec"]
-    torch.save({**_cast(state, torch.float16), "optimisers": optimisers}, target)
+    save_state({**_cast(state, torch.float16), "optimisers": optimisers}, target)
+
+
+def save_state(state: Mapping[str, Any], target: Path) -> None:
+    """Write a state, the whole file or nothing."""
+    part = target.with_name(f"{target.name}.part")
+    torch.save(dict(state), part)
+    part.replace(target)
 
 
 def unpack_state(source: Path) -> dict[str, Any]:
