@@ -39,6 +39,10 @@ def train(settings, out, steps, network=TINY, carried=None, teachers=None, **opt
     return run
 
 
+def weights_of(run):
+    return torch.cat([p.detach().flatten() for p in run.codec.parameters()])
+
+
 def flat(value, name=""):
     """(path, tensor or number) of everything in a state."""
     if isinstance(value, dict):
@@ -187,15 +191,17 @@ def test_a_carried_state_loses_no_squared_gradient(settings, tmp_path):
 
 
 def test_a_run_goes_on_from_a_carried_state(settings, tmp_path):
-    """As if never carried with AdamW; Muon comes back without its momentum, so that it only goes on."""
+    """Near to where it would be had it never been carried, measured by the way that all its steps have gone; the rest
+    is the momentum, which stays behind."""
     options = {"optimiser": "adamw"}
+    config = TrainConfig(out=str(tmp_path / "none"), **{**settings, **options})
+    start = weights_of(resume_or_start(config, TINY))
     train(settings, tmp_path / "a", 3, **options)
     pack_state(tmp_path / "a", tmp_path / "carried.pt")
     direct = train(settings, tmp_path / "a", 4, **options)
     carried = train(settings, tmp_path / "b", 4, carried=tmp_path / "carried.pt", **options)
     assert carried.step == 4
-    for one, other in zip(direct.codec.parameters(), carried.codec.parameters(), strict=True):
-        assert torch.allclose(one, other, atol=0.01, rtol=0.01)
+    assert (weights_of(carried) - weights_of(direct)).norm() < 0.4 * (weights_of(direct) - start).norm()
 
 
 def test_muon_goes_on_from_a_carried_state(settings, tmp_path):
