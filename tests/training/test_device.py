@@ -59,11 +59,14 @@ def test_groups_are_drawn_by_their_shares(pack_folder):
     assert float(odds.sum()) == pytest.approx(1)
 
 
-def test_small_pictures_are_scaled_up_for_wide_crops(on_device):
-    assert on_device.crops(4, 128).shape == (4, 3, 128, 128)
-    sizes = torch.stack([on_device.height, on_device.width], 1)
-    drawn = torch.diff(on_device.until[128], prepend=torch.zeros(1)) > 0
-    assert int(sizes[drawn].min()) >= 128
+def test_small_pictures_are_scaled_up_for_wide_crops(pack_folder):
+    """Pictures of 150x130, which no crop of 160 fits."""
+    pictures = DevicePack(Pack(pack_folder), CPU, [64, 160])
+    assert pictures.crops(4, 160).shape == (4, 3, 160, 160)
+    sizes = torch.stack([pictures.height, pictures.width], 1)
+    drawn, small = (torch.diff(pictures.until[side], prepend=torch.zeros(1)) > 0 for side in (160, 64))
+    assert sizes[drawn].tolist() == [[160, 185]] * 6
+    assert int(sizes[small].max()) == 150  # what is scaled up is for wide crops alone
 
 
 def test_planes_are_within_range_and_of_three_families():
