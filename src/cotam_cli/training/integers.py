@@ -128,8 +128,8 @@ def convert(codec: Codec, largest: dict[str, float]) -> Arrays:
         if module.block is not None:
             converter.block(f"{target}.block", f"{name}.block", module.block, stream)
         _heads(converter, target, module.head, config.latents, config.context, stream)
-    converter.arrays["y_curve"] = _curve(codec.y_prior, absolute=True)
-    converter.arrays["z_curve"] = _curve(codec.z_prior, absolute=True)
+    converter.arrays["y_curve"] = _curve(codec.y_prior)
+    converter.arrays["z_curve"] = _curve(codec.z_prior)
     return converter.arrays
 
 
@@ -144,11 +144,10 @@ def _heads(converter: Converter, target: str, head: Dense, latents: int, inputs:
         converter.layer(f"{target}.{name}", weight[:, part] * unit, bias[part] * unit, bits, 0)
 
 
-def _curve(prior: Tensor, absolute: bool) -> NDArray[np.generic]:
+def _curve(prior: Tensor) -> NDArray[np.generic]:
     """Log scales as quadratics in t to scale indices in 1/256; index 1 is FIRST_SCALE."""
     curve = prior.detach().double().numpy() / LOG_STEP
-    if absolute:
-        curve[0] += 1 - math.log(FIRST_SCALE) / LOG_STEP
+    curve[0] += 1 - math.log(FIRST_SCALE) / LOG_STEP
     return np.rint(curve * 256).astype(np.int32)
 
 

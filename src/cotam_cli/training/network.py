@@ -71,11 +71,6 @@ def from_unit(pixels: Tensor) -> Tensor:
     return pixels / PIXEL_SCALE + 0.5
 
 
-def t_of_quality(quality: Tensor | float) -> Tensor | float:
-    """Quality [1, 8] to t [-1, 1]."""
-    return (quality - 4.5) / 3.5
-
-
 def log_lambda(t: Tensor) -> Tensor:
     """Natural log of the rate-distortion weight at t, log-spaced over the quality range."""
     low, high = math.log(LAMBDA_LOW), math.log(LAMBDA_HIGH)
