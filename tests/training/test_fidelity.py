@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("torch", reason="training needs PyTorch")
 pytest.importorskip("onnx", reason="the export needs ONNX")
@@ -26,7 +27,7 @@ from cotam_cli.guidance.torch_vit import Tower
 from cotam_cli.training import adapter_loop, fidelity
 from cotam_cli.training.adapter_loop import AdapterRun, train_fidelity
 from cotam_cli.training.adapter_states import carry_over, merge
-from cotam_cli.training.data import Pack
+from cotam_cli.training.data import DEFAULT_SHARES, Pack, build_pack
 from cotam_cli.training.export import export, export_adapter, load_adapter, load_codec
 from cotam_cli.training.fidelity import VitTeacher, distances, fidelity_loss, level_weights, view
 from cotam_cli.training.network import from_unit
@@ -129,6 +130,26 @@ def test_pages_are_for_teachers_that_read_and_photos_for_the_others(state, optio
     looks.clear()
     learn({**options, "out": options["out"] + "photos"}, state, steps=3, pages=0.0)
     assert looks and not any(looks)
+
+
+def test_first_crops_come_from_all_groups_whatever_the_kind_of_the_step(tmp_path):
+    """Pictures of one colour a group; shares of the first crops of the steps with pages, narrow and wide."""
+    names = {"scan": "text/sroie", "text": "text", "drawn": "drawn"}
+    for level, name in enumerate(names.values()):
+        (tmp_path / "pictures" / name).mkdir(parents=True, exist_ok=True)
+        Image.new("L", (64, 64), 100 * level).save(tmp_path / "pictures" / name / "0.png")
+    build_pack([tmp_path / "pictures"], tmp_path / "pack", drawn=0)
+    pages, run = Pack(tmp_path / "pack"), AdapterRun(pack="", out="")
+    found = {wide: [] for wide in (False, True)}
+    for step in range(3000):
+        page, wide = adapter_loop.step_kind(run, step)
+        if page:
+            crop = pages.crop(adapter_loop.step_randomness(run.seed, step), 64)
+            found[wide].append(int(crop[0, 0, 0]) // 100)
+    total = sum(DEFAULT_SHARES[group] for group in names)
+    for firsts in found.values():
+        for level, group in enumerate(names):
+            assert firsts.count(level) / len(firsts) == pytest.approx(DEFAULT_SHARES[group] / total, abs=0.08)
 
 
 def test_a_texture_in_a_smooth_place_costs_more_than_in_a_busy_one():

@@ -181,8 +181,7 @@ class Fidelity:
         no guide to legible type, and what a reader sees in a photo is chance, at two thirds of the time.
         """
         run = self.run
-        kind = random.Random(run.seed * 1_000_003 + self.step)  # all workers', so that none waits for another
-        page, distant = kind.random() < run.pages, kind.random() < run.distant
+        page, distant = step_kind(run, self.step)
         rng = step_randomness(run.seed, self.step, self.rank, self.workers)
         side = run.crop * 2 if distant else run.crop
         pixels, plane, base = self.batch(pages if page else photos, rng, side)
@@ -221,6 +220,15 @@ class Fidelity:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.adapter.parameters()), 1 - decay)
         return figures | {"loss": loss.item()}
+
+
+def step_kind(run: AdapterRun, step: int) -> tuple[bool, bool]:
+    """Whether a step has pages, and wide crops: the same for all workers, so that none waits for another.
+
+    Numbers of their own: those of `step_randomness` choose the crops, and would be the same ones again.
+    """
+    kind = random.Random(f"kind {run.seed} {step}")
+    return kind.random() < run.pages, kind.random() < run.distant
 
 
 def cell_errors(found: Tensor, pixels: Tensor) -> Tensor:
