@@ -113,23 +113,51 @@ def test_the_first_fifth_is_shallow_where_wanted(state, options, known_teacher, 
     assert weights[2:] == [{"shallow": 0.1, "deep": 1.0, "text": 0.2, "reading": 0.2}] * 8
 
 
-def test_pages_are_for_teachers_that_read_and_photos_for_the_others(state, options, monkeypatch, teacher):
-    reader = fidelity.NetworkTeacher(
+@pytest.fixture
+def reader(monkeypatch):
+    monkeypatch.setattr(fidelity.NetworkTeacher, "to", lambda _self, _device: None)
+    return fidelity.NetworkTeacher(
         lambda lines: lines.mean((1, 2))[:, None, :6].softmax(-1), fidelity.letters
     )
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """The teachers that looked, step by step."""
+    found = []
+    whole = adapter_loop.distances
+    monkeypatch.setattr(adapter_loop, "distances", lambda who, *rest: found.append(who) or whole(who, *rest))
+    monkeypatch.setattr(adapter_loop, "PRIOR_EVERY", 100)
+    return found
+
+
+def test_pages_are_for_teachers_that_read_and_photos_for_the_others(
+    state, options, monkeypatch, teacher, reader, looks
+):
     both = {"teacher": teacher, "reader": reader}
     monkeypatch.setattr(adapter_loop, "load_teachers", lambda _names, _device: both)
-    monkeypatch.setattr(fidelity.NetworkTeacher, "to", lambda _self, _device: None)
-    looks = []
-    whole = adapter_loop.distances
-    monkeypatch.setattr(
-        adapter_loop, "distances", lambda who, *rest: looks.append(who is reader) or whole(who, *rest)
-    )
     learn({**options, "out": options["out"] + "pages"}, state, steps=3, pages=1.0)
-    assert looks and all(looks)
+    assert looks and all(who is reader for who in looks)
     looks.clear()
     learn({**options, "out": options["out"] + "photos"}, state, steps=3, pages=0.0)
-    assert looks and not any(looks)
+    assert looks and all(who is teacher for who in looks)
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_no_step_goes_without_a_teacher(state, options, monkeypatch, teacher, reader, looks, reads):
+    """Teachers of one kind look at every step, at pictures for their kind."""
+    only = reader if reads else teacher
+    monkeypatch.setattr(adapter_loop, "load_teachers", lambda _names, _device: {"only": only})
+    seen = []
+    batch = adapter_loop.Fidelity.batch
+    monkeypatch.setattr(
+        adapter_loop.Fidelity,
+        "batch",
+        lambda self, pack, *rest: seen.append(set(pack.groups)) or batch(self, pack, *rest),
+    )
+    learn(options, state, steps=6, pages=0.5)
+    assert len(looks) == 7  # and once at the prior
+    assert seen == [{"text"} if reads else {"photo"}] * 6
 
 
 def test_first_crops_come_from_all_groups_whatever_the_kind_of_the_step(tmp_path):

@@ -65,7 +65,7 @@ class AdapterRun:
     reading: float = READING
     alone: float = 0.0  # the first share of the steps, with the shallow answers alone (paper: 0.2)
     pixels: float = 0.3  # weight of the squared error beside the prior's
-    pages: float = 0.4  # share of the steps with pages, for teachers that read; the others see photos
+    pages: float = 0.4  # share of the steps with pages, for teachers that read, where there are others too
     page_pixels: float = 1.0  # `pixels` for these: what no reader sees is not to be traded for what they see
     rate: float = 1e-4  # four times as much drowns what is to be learnt in noise
     muon_rate: float = 1e-3
@@ -182,6 +182,8 @@ class Fidelity:
         """
         run = self.run
         page, distant = step_kind(run, self.step)
+        readers = [teacher.reads for teacher in teachers]
+        page = all(readers) or (page and any(readers))  # no step without a teacher
         rng = step_randomness(run.seed, self.step, self.rank, self.workers)
         side = run.crop * 2 if distant else run.crop
         pixels, plane, base = self.batch(pages if page else photos, rng, side)

@@ -48,7 +48,7 @@ HELP = {
     "reading": "Weight of a reading teacher's answer.",
     "alone": "The first share of the steps, with the shallow answers alone.",
     "pixels": "Weight of the squared error beside the prior's.",
-    "pages": "Share of the steps with pages of text, for the teachers that read; the others see the photos.",
+    "pages": "Share of the steps with pages of text, for teachers that read, beside others, which see the photos.",
     "page_pixels": "Weight of the squared error beside the prior's on pages.",
     "decay": "The last share of the steps, in which the rates fall to zero.",
 }
