@@ -363,6 +363,38 @@ def test_teachers_that_cannot_be_had(tmp_path):
         fidelity.load_teacher(f"text:{tmp_path / 'text.onnx'}")
 
 
+NAMES = {
+    "clip:ViT-B-16/openai": "clip:ViT-B-16/openai",
+    "clip:ViT-L-14/openai": "clip:ViT-L-14/openai",
+    "clip:ViT-B-16/home/me/mine.pt": "clip:ViT-B-16/mine",
+    "text:home/me/det/inference.onnx": "text:inference.onnx",
+    "read:home/me/rec/inference.onnx": "read:inference.onnx",
+    "mobilenet:home/me/weights.pt": "mobilenet:weights.pt",
+    "home/me/dinov2.onnx": "dinov2.onnx",
+}
+
+
+def test_teachers_with_the_same_last_part_of_their_names_are_several(monkeypatch):
+    monkeypatch.setattr(
+        fidelity, "load_teacher", lambda _name: fidelity.NetworkTeacher(torch.nn.Identity(), None)
+    )
+    found = fidelity.load_teachers(list(NAMES))
+    assert list(found) == list(NAMES.values())
+    assert list(map(fidelity.teacher_name, found)) == list(found)
+    with pytest.raises(CotamError, match=r"two teachers are called text:inference\.onnx"):
+        fidelity.load_teachers(["text:a/inference.onnx", "text:b/inference.onnx"])
+
+
+def test_the_teachers_of_older_runs_are_named_without_their_folders(state, options, known_teacher, tmp_path):
+    """They were kept as they had been given."""
+    learn(options, state, steps=1)
+    path = tmp_path / "run" / "state.pt"
+    torch.save(torch.load(path, weights_only=True) | {"teachers": list(NAMES)}, path)
+    merge(state, tmp_path / "run", tmp_path / "merged")
+    merged = torch.load(tmp_path / "merged" / "state.pt", weights_only=True)
+    assert merged["adapter"]["training"]["teachers"] == list(NAMES.values())
+
+
 def test_a_reader_looks_at_strips_as_high_as_lines():
     """Letters by column: a strip is 48 pixels high for the reader, and its answer is a root of probabilities."""
     seen = []

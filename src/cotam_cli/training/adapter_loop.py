@@ -32,6 +32,7 @@ from cotam_cli.training.fidelity import (
     fidelity_loss,
     level_weights,
     load_teachers,
+    teacher_name,
     view,
 )
 from cotam_cli.training.network import Codec, NetworkConfig, Synthesis, from_unit
@@ -96,7 +97,7 @@ class Fidelity:
         self.codec.load_state_dict(base["average"])
         self.codec.eval().requires_grad_(False)
         self.base_step = base["step"]
-        self.teachers = teachers
+        self.teachers = [teacher_name(name) for name in teachers]
         self.step, self.crops, self.core_seconds, self.device_seconds = 0, 0, 0.0, 0.0
         carried = base.get("adapter")
         weights = self.codec.synthesis.state_dict() if carried is None else carried["weights"]

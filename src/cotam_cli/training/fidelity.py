@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cotam_cli.errors import CotamError
 from cotam_cli.guidance.torch_vit import Tower
-from cotam_cli.guidance.towers import onnx_vit, open_clip_vit
+from cotam_cli.guidance.towers import onnx_vit, open_clip_vit, tower_name
 from cotam_cli.training import mobilenet
 from cotam_cli.training.text_networks import text_network
 
@@ -135,9 +136,24 @@ def load_teacher(name: str) -> Teacher:
     return VitTeacher(Tower(vit), (1, -(-last // 4)), (-(-last * 3 // 4), last), vit.patch.shape[-1])
 
 
+def teacher_name(name: str) -> str:
+    """What states and manifests call a teacher: its kind, and the tower or the file without its folders; the same for
+    a name that is already so."""
+    if name.startswith("clip:"):
+        return f"clip:{tower_name(name)}"
+    kind, found, path = name.partition(":")
+    return f"{kind}:{Path(path).name}" if found and kind in ("text", "read", "mobilenet") else Path(name).name
+
+
 def load_teachers(names: Sequence[str], device: torch.device | None = None) -> dict[str, Teacher]:
-    """Each teacher by the last part of its name, which a model's manifest tells."""
-    teachers = {Path(name).name: load_teacher(name) for name in names}
+    """Each teacher by its `teacher_name`. Raises CotamError where two have the same."""
+    teachers: dict[str, Teacher] = {}
+    for name in names:
+        if teacher_name(name) in teachers:
+            raise CotamError(
+                f"two teachers are called {teacher_name(name)}; give one of the files another name"
+            )
+        teachers[teacher_name(name)] = load_teacher(name)
     for teacher in teachers.values():
         teacher.to(device or torch.device("cpu"))
     return teachers
