@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cotam_cli.codec.models import Model, load_model
+from cotam_cli.codec.models import load_model
 from cotam_cli.codec.tokens import (
     LATENT_PITCH,
     Interpolation,
@@ -40,6 +40,7 @@ from cotam_cli.training.export import load_codec
 from cotam_cli.training.network import Codec, from_unit
 from cotam_cli.training.planes import quality_planes
 from cotam_cli.training.states import unpack_state
+from cotam_cli.training.tokens_identity import check_state, kept_name, tower_identity
 from cotam_cli.training.tokens_network import AdapterSizes, TokenAdapter
 from cotam_cli.training.workers import step_randomness
 
@@ -152,8 +153,8 @@ class TokenTraining:
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on."""
-        sizes, codec = asdict(self.net.sizes), codec_identity(self.model)
-        return {"tower": Path(self.run.tower).name, "sizes": sizes, "codec": codec}
+        tower, sizes, codec = self.run.tower, asdict(self.net.sizes), codec_identity(self.model)
+        return tower_identity(tower, self.vit) | {"sizes": sizes, "codec": codec}
 
     def state(self) -> dict[str, Any]:
         return {
@@ -173,9 +174,16 @@ class TokenTraining:
             "core_seconds": self.core_seconds,
         }
 
+    def _goes_on(self, state: dict[str, Any]) -> bool:
+        saved = state["identity"]
+        own = self.identity() | {"tower": kept_name(saved, self.run.tower)}
+        return state["preprocessing"] == asdict(self.how) and saved == {key: own.get(key) for key in saved}
+
     def load(self, state: dict[str, Any]) -> None:
-        if state.get("version") != STATE_VERSION or state.get("identity") != self.identity():
-            raise CotamError(f"{self.path} is of another tower, codec or version; give another --out")
+        if state.get("version") != STATE_VERSION or not self._goes_on(state):
+            raise CotamError(
+                f"{self.path} is of another tower, preprocessing, codec or version; give another --out"
+            )
         self.net.load_state_dict(state["net"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.crops = state["step"], state["crops"]
@@ -291,12 +299,3 @@ def train_tokens(run: TokenRun) -> TokenTraining:
         training.start(pack)
     training.train(pack)
     return training
-
-
-def check_state(state: dict[str, Any], model: Model) -> None:
-    """Raise CotamError where a training state is not the one that a model was exported from."""
-    trained = model.manifest.get("training", {}).get("step")
-    if state["step"] != trained:
-        raise CotamError(
-            f"the state is of step {state['step']}, {model.record.name} of step {trained}; give the model's own state"
-        )
