@@ -273,6 +273,20 @@ def test_merging_adds_what_the_carried_adapter_had_seen(state, options, known_te
     assert (twice["adapter"]["training"]["step"], twice["adapter"]["training"]["crops"]) == (5, 10)
 
 
+def test_what_an_accelerator_learnt_goes_on_and_merges_without_one(
+    state, options, known_teacher, tmp_path, monkeypatch
+):
+    path = tmp_path / "run" / "state.pt"
+    learn(options, state, steps=1)
+    kept = torch.load(path, weights_only=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda _storage: "cuda:7")
+        torch.save(kept, path)
+    merge(state, tmp_path / "run", tmp_path / "merged")
+    result, _ = learn(options, state, steps=2)
+    assert result["step"] == 2
+
+
 def test_merging_half_way(state, options, known_teacher, tmp_path):
     learn(options, state, steps=3, shallow=1.0)
     for share in (1.0, 0.5):

@@ -87,10 +87,11 @@ class Fidelity:
         self.rank, self.workers = join_workers()
         torch.manual_seed(run.seed)
         self.run, self.path = run, Path(run.out) / "state.pt"
-        state = torch.load(self.path, weights_only=True) if self.path.exists() else None
-        if state is not None and state.get("version") != STATE_VERSION:
-            raise CotamError(f"{self.path} was written by another version; give another folder")
-        self.device = torch.device(run.device)
+        self.device, state = torch.device(run.device), None
+        if self.path.exists():
+            state = torch.load(self.path, map_location=self.device, weights_only=True)
+            if state.get("version") != STATE_VERSION:
+                raise CotamError(f"{self.path} was written by another version; give another folder")
         self.codec = Codec(NetworkConfig(**base["network"])).to(
             self.device, memory_format=torch.channels_last
         )

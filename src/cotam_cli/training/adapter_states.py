@@ -20,7 +20,7 @@ def merge(base: dict[str, Any], run: Path, out: Path, share: float = 1.0) -> Non
     path = run / "state.pt"
     if not path.exists():
         raise CotamError(f"{run} holds no run; train one with: fidelity train")
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, map_location="cpu", weights_only=True)
     if "base_step" not in state:
         raise CotamError(f"{run} is no run of an adapter; train one with: fidelity train")
     if state["base_step"] != base["step"]:
