@@ -227,6 +227,22 @@ def test_a_resumed_run_goes_on_as_if_never_stopped(state, options, known_teacher
         assert torch.allclose(values, pieces["average"][name], atol=1e-5), name
 
 
+def test_a_resumed_run_takes_new_rates(state, options, known_teacher, tmp_path):
+    learn(options, state, steps=1)
+    before = torch.load(tmp_path / "run" / "state.pt", weights_only=True)["adapter"]
+    result, _ = learn(options, state, steps=3, rate=0.0, muon_rate=0.0)
+    assert result["step"] == 3
+    assert all(torch.equal(values, before[name]) for name, values in result["adapter"].items())
+
+
+def test_a_run_goes_on_with_its_own_teachers(state, options, known_teacher, tmp_path):
+    learn(options, state, steps=1)
+    run = AdapterRun(**options, steps=2)
+    with pytest.raises(CotamError, match=r"learns from teacher; name these"):
+        train_fidelity(run, state, ["text:other.onnx"])
+    assert train_fidelity(run, state, ["elsewhere/teacher"], list)["step"] == 2  # as it was kept before
+
+
 def test_two_workers_take_one_step_together(state, pack_folder, tmp_path):
     """Each has crops of its own; what they learn is the mean, and the same in both."""
     torch.save(state, tmp_path / "codec.pt")

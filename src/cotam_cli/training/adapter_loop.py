@@ -131,10 +131,16 @@ class Fidelity:
             raise CotamError(
                 f"{self.path} belongs to step {state['base_step']} of the codec, not {self.base_step}"
             )
+        before = sorted(map(teacher_name, state["teachers"]))
+        if before != sorted(self.teachers):
+            raise CotamError(
+                f"{self.path} learns from {', '.join(before)}; name these, or give another folder"
+            )
         self.adapter.load_state_dict(state["adapter"])
         self.average.load_state_dict(state["average"])
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+            own = optimiser.state_dict()["param_groups"]  # of this run's rates and device
+            optimiser.load_state_dict({"state": saved["state"], "param_groups": own})
         self.step, self.crops, self.core_seconds = state["step"], state["crops"], state["core_seconds"]
         self.device_seconds = state.get("device_seconds", 0.0)
 
