@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 pytest.importorskip("torch", reason="training needs PyTorch")
@@ -27,6 +28,7 @@ from cotam_cli.guidance.torch_vit import Tower
 from cotam_cli.training import adapter_loop, fidelity
 from cotam_cli.training.adapter_loop import AdapterRun, train_fidelity
 from cotam_cli.training.adapter_states import carry_over, merge
+from cotam_cli.training.commands import main
 from cotam_cli.training.data import DEFAULT_SHARES, Pack, build_pack
 from cotam_cli.training.export import export, export_adapter, load_adapter, load_codec
 from cotam_cli.training.fidelity import VitTeacher, distances, fidelity_loss, level_weights, view
@@ -423,6 +425,16 @@ def test_the_teachers_of_older_runs_are_named_without_their_folders(state, optio
     merge(state, tmp_path / "run", tmp_path / "merged")
     merged = torch.load(tmp_path / "merged" / "state.pt", weights_only=True)
     assert merged["adapter"]["training"]["teachers"] == list(NAMES.values())
+
+
+def test_the_help_is_that_of_the_command():
+    texts = {
+        name: " ".join(CliRunner().invoke(main, [*name.split(), "--help"]).output.split())
+        for name in ("train", "fidelity train")
+    }
+    assert "0: never" in texts["train"] and "a quarter as many" in texts["train"]
+    assert "0: never" not in texts["fidelity train"] and "a quarter as many" not in texts["fidelity train"]
+    assert "at four times the cost" in texts["fidelity train"]
 
 
 def test_a_reader_looks_at_strips_as_high_as_lines():
