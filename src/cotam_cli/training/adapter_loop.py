@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import random
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -38,6 +36,7 @@ from cotam_cli.training.fidelity import (
 from cotam_cli.training.network import Codec, NetworkConfig, Synthesis, from_unit
 from cotam_cli.training.optimisers import make_optimisers, set_rates
 from cotam_cli.training.planes import quality_planes
+from cotam_cli.training.stopping import StopSignals, save_state
 from cotam_cli.training.workers import agree, average_gradients, join_workers, step_randomness
 
 STATE_VERSION = 3
@@ -145,9 +144,7 @@ class Fidelity:
         self.device_seconds = state.get("device_seconds", 0.0)
 
     def save(self) -> None:
-        part = self.path.with_suffix(".part")
-        torch.save(self.state(), part)
-        part.replace(self.path)
+        save_state(self.state(), self.path)
 
     def count_time(self, core: float, clock: float) -> None:
         """Processor and wall-clock seconds of a step, where they count."""
@@ -306,33 +303,25 @@ def train_fidelity(
     loaded = list(load_teachers(teachers, torch.device(run.device)).values())
     work = Fidelity(run, base, teachers)
     photos, pages = _pictures(run, work.device)
-    stop = False
-
-    def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal stop
-        stop = True
-
-    handlers = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
     began = saved = clock = time.monotonic()
     cpu, sums, counts = time.process_time(), dict[str, float](), dict[str, int]()
 
     def goes_on() -> bool:
-        return not stop and work.step < run.steps and time.monotonic() - began < run.minutes * 60
+        return work.step < run.steps and time.monotonic() - began < run.minutes * 60
 
-    while agree(goes_on(), work.workers):
-        for key, value in work.advance(photos, pages, loaded).items():
-            sums[key] = sums.get(key, 0.0) + value
-            counts[key] = counts.get(key, 0) + 1
-        work.count_time(time.process_time() - cpu, time.monotonic() - clock)
-        cpu, clock = time.process_time(), time.monotonic()
-        if work.step % run.log_every == 0 and work.rank == 0:
-            say(_line(work, {key: value / counts[key] for key, value in sums.items()}))
-            sums, counts = {}, {}
-        if time.monotonic() - saved > run.save_seconds and work.rank == 0:
+    with StopSignals() as stop:
+        while agree(goes_on() and not stop.asked, work.workers):
+            for key, value in work.advance(photos, pages, loaded).items():
+                sums[key] = sums.get(key, 0.0) + value
+                counts[key] = counts.get(key, 0) + 1
+            work.count_time(time.process_time() - cpu, time.monotonic() - clock)
+            cpu, clock = time.process_time(), time.monotonic()
+            if work.step % run.log_every == 0 and work.rank == 0:
+                say(_line(work, {key: value / counts[key] for key, value in sums.items()}))
+                sums, counts = {}, {}
+            if time.monotonic() - saved > run.save_seconds and work.rank == 0:
+                work.save()
+                saved = time.monotonic()
+        if work.rank == 0:
             work.save()
-            saved = time.monotonic()
-    if work.rank == 0:
-        work.save()
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
     return work.state()

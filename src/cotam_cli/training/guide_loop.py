@@ -22,6 +22,8 @@ from torch import Tensor
 from cotam_cli.errors import CotamError
 from cotam_cli.training.guide_data import Shard, load_shards, shard_numbers
 from cotam_cli.training.guide_network import GuideConfig, SmallVit
+from cotam_cli.training.stopping import save_state
+from cotam_cli.training.workers import step_randomness
 
 STATE_VERSION = 2
 
@@ -119,13 +121,11 @@ class Distillation:
         }
 
     def save(self) -> None:
-        part = self.path.with_suffix(".part")
-        torch.save(self.state(), part)
-        part.replace(self.path)
+        save_state(self.state(), self.path)
 
     def advance(self, shards: list[Shard]) -> float:
         """One step; returns its loss. Its pictures depend on its number alone: a resumed run goes on as it was."""
-        rng = random.Random(self.run.seed * 1_000_003 + self.step)
+        rng = step_randomness(self.run.seed, self.step)
         pixels, wanted = draw_batch(shards, rng, self.run.batch)
         for group in self.optimiser.param_groups:
             group["lr"] = self.run.rate * factor_at(self.step, self.run)

@@ -10,11 +10,9 @@ from __future__ import annotations
 import json
 import math
 import random
-import signal
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -40,6 +38,7 @@ from cotam_cli.training.export import load_codec
 from cotam_cli.training.network import Codec, from_unit
 from cotam_cli.training.planes import quality_planes
 from cotam_cli.training.states import unpack_state
+from cotam_cli.training.stopping import StopSignals, save_state
 from cotam_cli.training.tokens_identity import check_state, kept_name, tower_identity
 from cotam_cli.training.tokens_network import AdapterSizes, TokenAdapter
 from cotam_cli.training.workers import step_randomness
@@ -136,7 +135,6 @@ class TokenTraining:
             self.net.parameters(), lr=run.rate, betas=(0.9, 0.98), weight_decay=0.01
         )
         self.step, self.crops, self.seconds, self.core_seconds = 0, 0, 0.0, 0.0
-        self.stop = False
         if self.path.exists():
             self.load(torch.load(self.path, map_location="cpu", weights_only=True))
 
@@ -190,9 +188,7 @@ class TokenTraining:
         self.seconds, self.core_seconds = state["seconds"], state["core_seconds"]
 
     def save(self) -> None:
-        part = self.path.with_suffix(".part")
-        torch.save(self.state(), part)
-        part.replace(self.path)
+        save_state(self.state(), self.path)
 
     def progress(self, seconds: float) -> float:
         """Share of the schedule that is done, 0..1."""
@@ -254,27 +250,21 @@ class TokenTraining:
 
     def train(self, pack: Pack) -> None:
         """Go on to the end of the schedule, saving and logging. SIGTERM and SIGINT save and stop."""
-
-        def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
-            self.stop = True
-
-        before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         base, base_core, began, cpu = self.seconds, self.core_seconds, time.monotonic(), time.process_time()
         saved, figures = began, []
-        while not self.stop and (progress := self.progress(self.seconds)) < 1:
-            figures.append(self.advance(pack, progress))
-            self.seconds = base + time.monotonic() - began
-            self.core_seconds = base_core + time.process_time() - cpu
-            if self.step % self.run.log_every == 0:
-                self.log(figures)
-                figures = []
-            if time.monotonic() - saved > self.run.save_seconds:
-                self.save()
-                saved = time.monotonic()
-        self.save()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        with StopSignals() as stop:
+            while not stop.asked and (progress := self.progress(self.seconds)) < 1:
+                figures.append(self.advance(pack, progress))
+                self.seconds = base + time.monotonic() - began
+                self.core_seconds = base_core + time.process_time() - cpu
+                if self.step % self.run.log_every == 0:
+                    self.log(figures)
+                    figures = []
+                if time.monotonic() - saved > self.run.save_seconds:
+                    self.save()
+                    saved = time.monotonic()
+            self.save()
 
     def log(self, figures: list[dict[str, float]]) -> None:
         record: dict[str, float] = {"step": self.step, "crops": self.crops, "seconds": round(self.seconds)}
