@@ -70,6 +70,23 @@ def test_answers_are_kept_and_the_same_again(shards, pack_folder):
     assert json.loads((shards / "teacher.json").read_text())["attention"] == "teacher, blocks 1-3"
 
 
+def test_answers_of_several_teachers_are_not_mixed(shards, pack_folder, tmp_path):
+    from cotam_cli.training.guide_commands import guide
+
+    hugging_face_file(tmp_path / "other.onnx", random_vit(width=64, heads=1, patch=16, grid=4))
+    before = (shards / "teacher.json").read_bytes()
+
+    def ask(teacher):
+        words = ["ask", "--pack", pack_folder, "--teacher", teacher, "--shards", 4, shards]
+        return CliRunner().invoke(guide, list(map(str, words)))
+
+    refused = ask(tmp_path / "other.onnx")
+    assert refused.exit_code == 1
+    assert "holds answers of teacher, blocks 1-3, teacher, block" in refused.output
+    assert ask(shards.parent / "teacher.onnx").exit_code == 0
+    assert (shards / "teacher.json").read_bytes() == before
+
+
 def test_a_student_learns_its_teachers_map(run, shards):
     import torch
 
