@@ -41,6 +41,7 @@ import os, sys, torch
 from cotam_cli.guidance.torch_vit import Tower
 from cotam_cli.training import adapter_loop
 from cotam_cli.training.fidelity import VitTeacher
+from cotam_cli.training.workers import average_gradients
 from guidance.making import random_vit
 
 pack, codec, out, learnt = sys.argv[1:]
@@ -48,7 +49,13 @@ teacher = VitTeacher(Tower(random_vit()), (1,), (2, 3), 8)
 adapter_loop.load_teachers = lambda names, device: dict.fromkeys(names, teacher)
 run = adapter_loop.AdapterRun(pack=pack, out=out, steps=2, batch=2, crop=64)
 found = adapter_loop.train_fidelity(run, torch.load(codec), ["teacher"])
-torch.save(found, f"{learnt}{os.environ['RANK']}.pt")
+rank = int(os.environ["RANK"])
+parts = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((2, 3), (4,), (1,))]
+for number, part in enumerate(parts[:2]):
+    part.grad = torch.full_like(part, 10.0 * number + 4 * rank)
+average_gradients(parts, 2)
+found["gradients"] = [part.grad for part in parts]
+torch.save(found, f"{learnt}{rank}.pt")
 """
 
 
@@ -246,7 +253,7 @@ def test_a_run_goes_on_with_its_own_teachers(state, options, known_teacher, tmp_
 
 
 def test_two_workers_take_one_step_together(state, pack_folder, tmp_path):
-    """Each has crops of its own; what they learn is the mean, and the same in both."""
+    """Each has crops of its own; gradients are the means of both, and what they learn is the same."""
     torch.save(state, tmp_path / "codec.pt")
     program = tmp_path / "worker.py"
     program.write_text(WORKER)
@@ -263,6 +270,10 @@ def test_two_workers_take_one_step_together(state, pack_folder, tmp_path):
     assert [worker.wait(120) for worker in both] == [0, 0]
     first, second = (torch.load(tmp_path / f"learnt{rank}.pt") for rank in range(2))
     assert first["crops"] == 2 * 2 * 2
+    for found in (first, second):
+        square, row, none = found["gradients"]
+        assert torch.equal(square, torch.full((2, 3), 2.0)) and torch.equal(row, torch.full((4,), 12.0))
+        assert none is None
     assert all(torch.equal(first["adapter"][name], second["adapter"][name]) for name in first["adapter"])
     assert any(
         not torch.equal(first["adapter"][name], state["average"][f"synthesis.{name}"])
