@@ -47,7 +47,7 @@ class Teacher(Protocol):
         ...
 
     def __call__(self, pixels: Tensor) -> list[tuple[str, Tensor]]:
-        """float [n, 3, h, w] in 0..1 -> level ("shallow" or "deep") and answer, [n, ...], of each layer that counts."""
+        """float [n, 3, h, w] in 0..1 -> level (of `level_weights`) and answer, [n, ...], of each layer that counts."""
         ...
 
 
@@ -95,13 +95,13 @@ def _normalised(pixels: Tensor) -> Tensor:
 
 
 def text_map(detector: nn.Module, pixels: Tensor) -> Answers:
-    """A text detector's map of where words are, as a deep answer."""
+    """A text detector's map of where words are."""
     return [("text", detector(_normalised(pixels)))]
 
 
 def letters(recogniser: nn.Module, pixels: Tensor) -> Answers:
-    """A text recogniser's letters in strips as high as a line of type, as a deep answer: square roots of their
-    probabilities, whose squared error is the Hellinger distance. Strips without type read as blanks, and weigh nothing.
+    """A text recogniser's letters in strips as high as a line of type: square roots of their probabilities, whose
+    squared error is the Hellinger distance. Strips without type read as blanks, and weigh nothing.
     """
     n, _, _, width = pixels.shape
     strips = pixels.unflatten(2, (-1, STRIP)).transpose(1, 2).flatten(0, 1)
@@ -195,7 +195,7 @@ def fidelity_loss(found: Sequence[tuple[str, Tensor]], weights: dict[str, float]
 def level_weights(
     shallow: float = SHALLOW, deep: float = DEEP, text: float = TEXT, reading: float = READING
 ) -> dict[str, float]:
-    """Weight of each level's answers."""
+    """Weight of each level's answers: a network's shallow and deep ones, a detector's text, a recogniser's reading."""
     return {"shallow": shallow, "deep": deep, "text": text, "reading": reading}
 
 
