@@ -33,6 +33,7 @@ from cotam_cli.training.data import DEFAULT_SHARES, Pack, build_pack
 from cotam_cli.training.export import export, export_adapter, load_adapter, load_codec
 from cotam_cli.training.fidelity import VitTeacher, distances, fidelity_loss, level_weights, view
 from cotam_cli.training.network import from_unit
+from cotam_cli.training.pixel_loss import cell_errors, pixel_loss
 from guidance.making import random_vit
 from training.conftest import draw
 
@@ -193,19 +194,19 @@ def test_a_texture_in_a_smooth_place_costs_more_than_in_a_busy_one():
     pixels = torch.full((1, 3, 64, 128), 0.5)
     prior = pixels + 0.005
     prior[..., 64:] += 0.1 * torch.randn(1, 3, 64, 64)
-    before = adapter_loop.cell_errors(prior, pixels)
-    assert float(adapter_loop.pixel_loss(before, before)) == pytest.approx(1)
+    before = cell_errors(prior, pixels)
+    assert float(pixel_loss(before, before)) == pytest.approx(1)
     losses = []
     for half in (slice(0, 64), slice(64, 128)):
         found = prior.clone()
         found[..., half][..., ::2] += 0.02
-        losses.append(float(adapter_loop.pixel_loss(adapter_loop.cell_errors(found, pixels), before)))
+        losses.append(float(pixel_loss(cell_errors(found, pixels), before)))
     assert losses[0] > 3 > 1.1 > losses[1]
 
 
 def test_an_empty_crop_has_no_ratio_that_drowns_the_others():
     empty = torch.full((1, 4, 4), 1e-12)
-    assert float(adapter_loop.pixel_loss(torch.full((1, 4, 4), 1e-7), empty)) < 1
+    assert float(pixel_loss(torch.full((1, 4, 4), 1e-7), empty)) < 1
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])

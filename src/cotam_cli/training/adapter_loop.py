@@ -6,7 +6,6 @@ the difference of the two pictures. So it costs no more than the prior alone, an
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from cotam_cli.errors import CotamError
+from cotam_cli.training.adapter_log import both_errors, log_line
 from cotam_cli.training.data import DEFAULT_SHARES, PAGES, Pack
 from cotam_cli.training.device_pack import DevicePack, device_planes
 from cotam_cli.training.fidelity import (
@@ -35,16 +35,12 @@ from cotam_cli.training.fidelity import (
 )
 from cotam_cli.training.network import Codec, NetworkConfig, Synthesis, from_unit
 from cotam_cli.training.optimisers import make_optimisers, set_rates
+from cotam_cli.training.pixel_loss import cell_errors, pixel_loss
 from cotam_cli.training.planes import quality_planes
 from cotam_cli.training.stopping import StopSignals, save_state
 from cotam_cli.training.workers import agree, average_gradients, join_workers, step_randomness
 
 STATE_VERSION = 3
-FOUND, PRIOR = " found", " prior"
-FLAT = (
-    1e-5  # squared error of a cell, 0..1, below which it is as good as none (two thirds of a level of 8 bits)
-)
-BLANK = 0.05  # share of cells with an error, below which a crop counts less: what is blank has no ratio
 PRIOR_EVERY = 5  # steps between looks at the prior, which cost as much as half a step
 
 
@@ -208,7 +204,7 @@ class Fidelity:
                 loss = loss + fidelity_loss(answers, weights)
                 if self.step % PRIOR_EVERY == 0:
                     with torch.no_grad():
-                        figures |= _shares(number, answers, distances(teacher, looked[0], looked[2]))
+                        figures |= both_errors(number, answers, distances(teacher, looked[0], looked[2]))
         error, before = (cell_errors(x.float(), pixels) for x in (found, prior))
         loss = loss + (run.page_pixels if page else run.pixels) * pixel_loss(error, before)
         decibel = 10 * torch.log10((before.mean((1, 2)) + 1e-6) / (error.detach().mean((1, 2)) + 1e-6))
@@ -236,45 +232,6 @@ def step_kind(run: AdapterRun, step: int) -> tuple[bool, bool]:
     """
     kind = random.Random(f"kind {run.seed} {step}")
     return kind.random() < run.pages, kind.random() < run.distant
-
-
-def cell_errors(found: Tensor, pixels: Tensor) -> Tensor:
-    """Mean squared error of each cell of 16x16 pixels, (N, H / 16, W / 16), of pictures (N, 3, H, W)."""
-    return nn.functional.avg_pool2d((found - pixels).square().mean(1, keepdim=True), 16)[:, 0]
-
-
-def pixel_loss(error: Tensor, before: Tensor) -> Tensor:
-    """Squared errors beside the prior's, cell by cell: 1 where nothing changed.
-
-    By whole crops, faint textures in smooth places cost nothing: busy places have most of the error.
-    """
-    softened = before + FLAT
-    shares = (before / softened).mean((1, 2)).clamp(min=BLANK)
-    return ((error / softened).mean((1, 2)) / shares).mean()
-
-
-def _shares(
-    number: int, found: list[tuple[str, Tensor]], prior: list[tuple[str, Tensor]]
-) -> dict[str, float]:
-    """For the log: the error of each answer of a teacher, with the adapter and of the prior."""
-    pairs = [(FOUND, found), (PRIOR, prior)]
-    return {
-        f"{number}{level}{k}{which}": error.sqrt().mean().item()
-        for which, answers in pairs
-        for k, (level, error) in enumerate(answers)
-    }
-
-
-def _line(work: Fidelity, means: dict[str, float]) -> str:
-    """A line of the log: errors as what is left of the prior's, 1 where nothing changed."""
-    shares = {
-        key.removesuffix(FOUND): value / (means[key.removesuffix(FOUND) + PRIOR] + 1e-6)
-        for key, value in means.items()
-        if key.endswith(FOUND)
-    }
-    others = {key: value for key, value in means.items() if not key.endswith((FOUND, PRIOR))}
-    counters = {"step": work.step, "core_h": round(work.core_seconds / 3600, 3)}
-    return json.dumps(counters | {key: round(value, 4) for key, value in (others | shares).items()})
 
 
 def _pictures(run: AdapterRun, device: torch.device) -> list[Pack | DevicePack]:
@@ -317,7 +274,8 @@ def train_fidelity(
             work.count_time(time.process_time() - cpu, time.monotonic() - clock)
             cpu, clock = time.process_time(), time.monotonic()
             if work.step % run.log_every == 0 and work.rank == 0:
-                say(_line(work, {key: value / counts[key] for key, value in sums.items()}))
+                means = {key: value / counts[key] for key, value in sums.items()}
+                say(log_line(work.step, work.core_seconds, means))
                 sums, counts = {}, {}
             if time.monotonic() - saved > run.save_seconds and work.rank == 0:
                 work.save()
