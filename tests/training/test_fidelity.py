@@ -11,6 +11,8 @@ import sys
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from PIL import Image
 
 pytest.importorskip("torch", reason="training needs PyTorch")
 pytest.importorskip("onnx", reason="the export needs ONNX")
@@ -26,10 +28,12 @@ from cotam_cli.guidance.torch_vit import Tower
 from cotam_cli.training import adapter_loop, fidelity
 from cotam_cli.training.adapter_loop import AdapterRun, train_fidelity
 from cotam_cli.training.adapter_states import carry_over, merge
-from cotam_cli.training.data import Pack
+from cotam_cli.training.commands import main
+from cotam_cli.training.data import DEFAULT_SHARES, Pack, build_pack
 from cotam_cli.training.export import export, export_adapter, load_adapter, load_codec
 from cotam_cli.training.fidelity import VitTeacher, distances, fidelity_loss, level_weights, view
 from cotam_cli.training.network import from_unit
+from cotam_cli.training.pixel_loss import cell_errors, pixel_loss
 from guidance.making import random_vit
 from training.conftest import draw
 
@@ -38,6 +42,7 @@ import os, sys, torch
 from cotam_cli.guidance.torch_vit import Tower
 from cotam_cli.training import adapter_loop
 from cotam_cli.training.fidelity import VitTeacher
+from cotam_cli.training.workers import average_gradients
 from guidance.making import random_vit
 
 pack, codec, out, learnt = sys.argv[1:]
@@ -45,7 +50,13 @@ teacher = VitTeacher(Tower(random_vit()), (1,), (2, 3), 8)
 adapter_loop.load_teachers = lambda names, device: dict.fromkeys(names, teacher)
 run = adapter_loop.AdapterRun(pack=pack, out=out, steps=2, batch=2, crop=64)
 found = adapter_loop.train_fidelity(run, torch.load(codec), ["teacher"])
-torch.save(found, f"{learnt}{os.environ['RANK']}.pt")
+rank = int(os.environ["RANK"])
+parts = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((2, 3), (4,), (1,))]
+for number, part in enumerate(parts[:2]):
+    part.grad = torch.full_like(part, 10.0 * number + 4 * rank)
+average_gradients(parts, 2)
+found["gradients"] = [part.grad for part in parts]
+torch.save(found, f"{learnt}{rank}.pt")
 """
 
 
@@ -112,42 +123,90 @@ def test_the_first_fifth_is_shallow_where_wanted(state, options, known_teacher, 
     assert weights[2:] == [{"shallow": 0.1, "deep": 1.0, "text": 0.2, "reading": 0.2}] * 8
 
 
-def test_pages_are_for_teachers_that_read_and_photos_for_the_others(state, options, monkeypatch, teacher):
-    reader = fidelity.NetworkTeacher(
+@pytest.fixture
+def reader(monkeypatch):
+    monkeypatch.setattr(fidelity.NetworkTeacher, "to", lambda _self, _device: None)
+    return fidelity.NetworkTeacher(
         lambda lines: lines.mean((1, 2))[:, None, :6].softmax(-1), fidelity.letters
     )
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """The teachers that looked, step by step."""
+    found = []
+    whole = adapter_loop.distances
+    monkeypatch.setattr(adapter_loop, "distances", lambda who, *rest: found.append(who) or whole(who, *rest))
+    monkeypatch.setattr(adapter_loop, "PRIOR_EVERY", 100)
+    return found
+
+
+def test_pages_are_for_teachers_that_read_and_photos_for_the_others(
+    state, options, monkeypatch, teacher, reader, looks
+):
     both = {"teacher": teacher, "reader": reader}
     monkeypatch.setattr(adapter_loop, "load_teachers", lambda _names, _device: both)
-    monkeypatch.setattr(fidelity.NetworkTeacher, "to", lambda _self, _device: None)
-    looks = []
-    whole = adapter_loop.distances
-    monkeypatch.setattr(
-        adapter_loop, "distances", lambda who, *rest: looks.append(who is reader) or whole(who, *rest)
-    )
     learn({**options, "out": options["out"] + "pages"}, state, steps=3, pages=1.0)
-    assert looks and all(looks)
+    assert looks and all(who is reader for who in looks)
     looks.clear()
     learn({**options, "out": options["out"] + "photos"}, state, steps=3, pages=0.0)
-    assert looks and not any(looks)
+    assert looks and all(who is teacher for who in looks)
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_no_step_goes_without_a_teacher(state, options, monkeypatch, teacher, reader, looks, reads):
+    """Teachers of one kind look at every step, at pictures for their kind."""
+    only = reader if reads else teacher
+    monkeypatch.setattr(adapter_loop, "load_teachers", lambda _names, _device: {"only": only})
+    seen = []
+    batch = adapter_loop.Fidelity.batch
+    monkeypatch.setattr(
+        adapter_loop.Fidelity,
+        "batch",
+        lambda self, pack, *rest: seen.append(set(pack.groups)) or batch(self, pack, *rest),
+    )
+    learn(options, state, steps=6, pages=0.5)
+    assert len(looks) == 7  # and once at the prior
+    assert seen == [{"text"} if reads else {"photo"}] * 6
+
+
+def test_first_crops_come_from_all_groups_whatever_the_kind_of_the_step(tmp_path):
+    """Pictures of one colour a group; shares of the first crops of the steps with pages, narrow and wide."""
+    names = {"scan": "text/sroie", "text": "text", "drawn": "drawn"}
+    for level, name in enumerate(names.values()):
+        (tmp_path / "pictures" / name).mkdir(parents=True, exist_ok=True)
+        Image.new("L", (64, 64), 100 * level).save(tmp_path / "pictures" / name / "0.png")
+    build_pack([tmp_path / "pictures"], tmp_path / "pack", drawn=0)
+    pages, run = Pack(tmp_path / "pack"), AdapterRun(pack="", out="")
+    found = {wide: [] for wide in (False, True)}
+    for step in range(3000):
+        page, wide = adapter_loop.step_kind(run, step)
+        if page:
+            crop = pages.crop(adapter_loop.step_randomness(run.seed, step), 64)
+            found[wide].append(int(crop[0, 0, 0]) // 100)
+    total = sum(DEFAULT_SHARES[group] for group in names)
+    for firsts in found.values():
+        for level, group in enumerate(names):
+            assert firsts.count(level) / len(firsts) == pytest.approx(DEFAULT_SHARES[group] / total, abs=0.08)
 
 
 def test_a_texture_in_a_smooth_place_costs_more_than_in_a_busy_one():
     pixels = torch.full((1, 3, 64, 128), 0.5)
     prior = pixels + 0.005
     prior[..., 64:] += 0.1 * torch.randn(1, 3, 64, 64)
-    before = adapter_loop.cell_errors(prior, pixels)
-    assert float(adapter_loop.pixel_loss(before, before)) == pytest.approx(1)
+    before = cell_errors(prior, pixels)
+    assert float(pixel_loss(before, before)) == pytest.approx(1)
     losses = []
     for half in (slice(0, 64), slice(64, 128)):
         found = prior.clone()
         found[..., half][..., ::2] += 0.02
-        losses.append(float(adapter_loop.pixel_loss(adapter_loop.cell_errors(found, pixels), before)))
+        losses.append(float(pixel_loss(cell_errors(found, pixels), before)))
     assert losses[0] > 3 > 1.1 > losses[1]
 
 
 def test_an_empty_crop_has_no_ratio_that_drowns_the_others():
     empty = torch.full((1, 4, 4), 1e-12)
-    assert float(adapter_loop.pixel_loss(torch.full((1, 4, 4), 1e-7), empty)) < 1
+    assert float(pixel_loss(torch.full((1, 4, 4), 1e-7), empty)) < 1
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])
@@ -175,11 +234,27 @@ def test_a_resumed_run_goes_on_as_if_never_stopped(state, options, known_teacher
     while pieces["step"] < 6:
         pieces, _ = learn(options, state, steps=6, minutes=0.001)
     for name, values in whole["average"].items():
-        assert torch.allclose(values, pieces["average"][name], atol=1e-5), name
+        assert torch.equal(values, pieces["average"][name]), name
+
+
+def test_a_resumed_run_takes_new_rates(state, options, known_teacher, tmp_path):
+    learn(options, state, steps=1)
+    before = torch.load(tmp_path / "run" / "state.pt", weights_only=True)["adapter"]
+    result, _ = learn(options, state, steps=3, rate=0.0, muon_rate=0.0)
+    assert result["step"] == 3
+    assert all(torch.equal(values, before[name]) for name, values in result["adapter"].items())
+
+
+def test_a_run_goes_on_with_its_own_teachers(state, options, known_teacher, tmp_path):
+    learn(options, state, steps=1)
+    run = AdapterRun(**options, steps=2)
+    with pytest.raises(CotamError, match=r"learns from teacher; name these"):
+        train_fidelity(run, state, ["text:other.onnx"])
+    assert train_fidelity(run, state, ["elsewhere/teacher"], list)["step"] == 2  # as it was kept before
 
 
 def test_two_workers_take_one_step_together(state, pack_folder, tmp_path):
-    """Each has crops of its own; what they learn is the mean, and the same in both."""
+    """Each has crops of its own; gradients are the means of both, and what they learn is the same."""
     torch.save(state, tmp_path / "codec.pt")
     program = tmp_path / "worker.py"
     program.write_text(WORKER)
@@ -196,6 +271,10 @@ def test_two_workers_take_one_step_together(state, pack_folder, tmp_path):
     assert [worker.wait(120) for worker in both] == [0, 0]
     first, second = (torch.load(tmp_path / f"learnt{rank}.pt") for rank in range(2))
     assert first["crops"] == 2 * 2 * 2
+    for found in (first, second):
+        square, row, none = found["gradients"]
+        assert torch.equal(square, torch.full((2, 3), 2.0)) and torch.equal(row, torch.full((4,), 12.0))
+        assert none is None
     assert all(torch.equal(first["adapter"][name], second["adapter"][name]) for name in first["adapter"])
     assert any(
         not torch.equal(first["adapter"][name], state["average"][f"synthesis.{name}"])
@@ -222,6 +301,20 @@ def test_merging_adds_what_the_carried_adapter_had_seen(state, options, known_te
     merge(carried, tmp_path / "more", tmp_path / "twice")
     twice = torch.load(tmp_path / "twice" / "state.pt", weights_only=True)
     assert (twice["adapter"]["training"]["step"], twice["adapter"]["training"]["crops"]) == (5, 10)
+
+
+def test_what_an_accelerator_learnt_goes_on_and_merges_without_one(
+    state, options, known_teacher, tmp_path, monkeypatch
+):
+    path = tmp_path / "run" / "state.pt"
+    learn(options, state, steps=1)
+    kept = torch.load(path, weights_only=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda _storage: "cuda:7")
+        torch.save(kept, path)
+    merge(state, tmp_path / "run", tmp_path / "merged")
+    result, _ = learn(options, state, steps=2)
+    assert result["step"] == 2
 
 
 def test_merging_half_way(state, options, known_teacher, tmp_path):
@@ -312,6 +405,48 @@ def test_teachers_that_cannot_be_had(tmp_path):
         fidelity.load_teacher(str(tmp_path / "text.onnx"))
     with pytest.raises(CotamError, match=r"onnx2torch|cannot be read as ONNX"):
         fidelity.load_teacher(f"text:{tmp_path / 'text.onnx'}")
+
+
+NAMES = {
+    "clip:ViT-B-16/openai": "clip:ViT-B-16/openai",
+    "clip:ViT-L-14/openai": "clip:ViT-L-14/openai",
+    "clip:ViT-B-16/home/me/mine.pt": "clip:ViT-B-16/mine",
+    "text:home/me/det/inference.onnx": "text:inference.onnx",
+    "read:home/me/rec/inference.onnx": "read:inference.onnx",
+    "mobilenet:home/me/weights.pt": "mobilenet:weights.pt",
+    "home/me/dinov2.onnx": "dinov2.onnx",
+}
+
+
+def test_teachers_with_the_same_last_part_of_their_names_are_several(monkeypatch):
+    monkeypatch.setattr(
+        fidelity, "load_teacher", lambda _name: fidelity.NetworkTeacher(torch.nn.Identity(), None)
+    )
+    found = fidelity.load_teachers(list(NAMES))
+    assert list(found) == list(NAMES.values())
+    assert list(map(fidelity.teacher_name, found)) == list(found)
+    with pytest.raises(CotamError, match=r"two teachers are called text:inference\.onnx"):
+        fidelity.load_teachers(["text:a/inference.onnx", "text:b/inference.onnx"])
+
+
+def test_the_teachers_of_older_runs_are_named_without_their_folders(state, options, known_teacher, tmp_path):
+    """They were kept as they had been given."""
+    learn(options, state, steps=1)
+    path = tmp_path / "run" / "state.pt"
+    torch.save(torch.load(path, weights_only=True) | {"teachers": list(NAMES)}, path)
+    merge(state, tmp_path / "run", tmp_path / "merged")
+    merged = torch.load(tmp_path / "merged" / "state.pt", weights_only=True)
+    assert merged["adapter"]["training"]["teachers"] == list(NAMES.values())
+
+
+def test_the_help_is_that_of_the_command():
+    texts = {
+        name: " ".join(CliRunner().invoke(main, [*name.split(), "--help"]).output.split())
+        for name in ("train", "fidelity train")
+    }
+    assert "0: never" in texts["train"] and "a quarter as many" in texts["train"]
+    assert "0: never" not in texts["fidelity train"] and "a quarter as many" not in texts["fidelity train"]
+    assert "at four times the cost" in texts["fidelity train"]
 
 
 def test_a_reader_looks_at_strips_as_high_as_lines():

@@ -1,6 +1,8 @@
 """The embedded guide's training: teachers' answers, distillation, export, ablation; on tiny networks and pictures."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -68,6 +70,23 @@ def test_answers_are_kept_and_the_same_again(shards, pack_folder):
     assert json.loads((shards / "teacher.json").read_text())["attention"] == "teacher, blocks 1-3"
 
 
+def test_answers_of_several_teachers_are_not_mixed(shards, pack_folder, tmp_path):
+    from cotam_cli.training.guide_commands import guide
+
+    hugging_face_file(tmp_path / "other.onnx", random_vit(width=64, heads=1, patch=16, grid=4))
+    before = (shards / "teacher.json").read_bytes()
+
+    def ask(teacher):
+        words = ["ask", "--pack", pack_folder, "--teacher", teacher, "--shards", 4, shards]
+        return CliRunner().invoke(guide, list(map(str, words)))
+
+    refused = ask(tmp_path / "other.onnx")
+    assert refused.exit_code == 1
+    assert "holds answers of teacher, blocks 1-3, teacher, block" in refused.output
+    assert ask(shards.parent / "teacher.onnx").exit_code == 0
+    assert (shards / "teacher.json").read_bytes() == before
+
+
 def test_a_student_learns_its_teachers_map(run, shards):
     import torch
 
@@ -102,6 +121,39 @@ def test_a_run_goes_on_as_if_never_stopped(shards, tmp_path):
         second.advance(pictures)
     for a, b in zip(whole.average.parameters(), second.average.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_signal_saves_and_stops(shards, tmp_path, monkeypatch):
+    import torch
+
+    from cotam_cli.training.guide_loop import Distillation, train_guide
+
+    advance = Distillation.advance
+
+    def interrupted(self, pictures):
+        loss = advance(self, pictures)
+        if self.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss
+
+    monkeypatch.setattr(Distillation, "advance", interrupted)
+    assert train_guide(*settings(shards, tmp_path, 5))["step"] == 2
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 2
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing(shards, tmp_path):
+    import torch
+
+    from cotam_cli.training.guide_data import Shard, load_shards
+    from cotam_cli.training.guide_loop import Distillation
+
+    (shard,) = load_shards(shards, [1])
+    work = Distillation(*settings(shards, tmp_path, 5))
+    before = [values.detach().clone() for values in work.net.parameters()]
+    work.advance([Shard(shard.pixels, np.full_like(shard.fields, np.nan))])
+    assert all(torch.equal(a, b) for a, b in zip(before, work.net.parameters(), strict=True))
+    work.advance([shard])
+    assert not all(torch.equal(a, b) for a, b in zip(before, work.net.parameters(), strict=True))
 
 
 def test_the_exported_guide_is_the_network(run, shards, tmp_path):

@@ -238,6 +238,55 @@ def test_a_run_of_something_else_is_not_gone_on_with(run, known, state_file, pac
         train_tokens(settings(state_file, pack_folder, str(tmp_path / "vit.onnx"), run))
 
 
+@pytest.fixture
+def short(known, state_file, pack_folder, tmp_path):
+    """A run of one step, and its settings."""
+    from cotam_cli.training.tokens_loop import train_tokens
+    from guidance.making import random_vit
+    from guidance.test_towers import hugging_face_file
+
+    hugging_face_file(tmp_path / "vit.onnx", random_vit(width=64, heads=1, patch=16, grid=4))
+    run = settings(state_file, pack_folder, str(tmp_path / "vit.onnx"), tmp_path / "run", steps=1)
+    train_tokens(run)
+    return run
+
+
+@pytest.mark.parametrize("change", ["patches", "weights", "preprocessing"])
+def test_a_tower_of_the_same_name_and_width_is_another(short, tmp_path, change):
+    from dataclasses import replace
+
+    from cotam_cli.training.tokens_export import export_adapter, load_run
+    from cotam_cli.training.tokens_loop import train_tokens
+    from guidance.making import random_vit
+    from guidance.test_towers import hugging_face_file
+
+    path, seed, patch = tmp_path / "vit.onnx", int(change == "weights"), 32 if change == "patches" else 16
+    hugging_face_file(path, random_vit(width=64, heads=1, patch=patch, grid=4, seed=seed))
+    resize = "squash" if change == "preprocessing" else None
+    with pytest.raises(CotamError, match="another tower, preprocessing"):
+        train_tokens(replace(short, resize=resize, steps=2))
+    if change != "preprocessing":
+        with pytest.raises(CotamError, match="other weights"):
+            export_adapter(load_run(tmp_path / "run" / "state.pt"), str(path), tmp_path / "x", None)
+
+
+def test_an_older_run_with_less_of_an_identity_goes_on(short, tmp_path):
+    from dataclasses import replace
+
+    from cotam_cli.training.tokens_export import export_adapter, load_run
+    from cotam_cli.training.tokens_loop import train_tokens
+
+    path = tmp_path / "run" / "state.pt"
+    state = load_run(path)
+    older = {"tower": "vit.onnx"} | {key: state["identity"][key] for key in ("sizes", "codec")}
+    torch.save(state | {"identity": older}, path)
+    export_adapter(load_run(path), short.tower, tmp_path / "adapter", None)
+    assert train_tokens(replace(short, steps=2)).step == 2
+    torch.save(state | {"identity": older | {"tower": "other.onnx"}}, path)
+    with pytest.raises(CotamError, match="another tower, preprocessing"):
+        train_tokens(replace(short, steps=3))
+
+
 def test_a_state_of_another_model_is_refused(known, state, pack_folder, tower, tmp_path):
     from cotam_cli.training.tokens_loop import train_tokens
 
@@ -350,7 +399,7 @@ def test_without_an_adapter(ctm, tmp_path, monkeypatch):
 def test_the_export_wants_the_runs_own_tower(run, tmp_path):
     from cotam_cli.training.tokens_export import export_adapter, load_run
 
-    with pytest.raises(CotamError, match=r"learnt for tiny\.pt"):
+    with pytest.raises(CotamError, match="learnt for tokens-vit/tiny, not for ViT-B-16/openai"):
         export_adapter(load_run(run / "state.pt"), "clip:ViT-B-16/openai", tmp_path / "x", None)
     with pytest.raises(CotamError, match="does not exist"):
         load_run(tmp_path / "state.pt")

@@ -6,20 +6,18 @@ the difference of the two pictures. So it costs no more than the prior alone, an
 
 from __future__ import annotations
 
-import json
 import random
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cotam_cli.errors import CotamError
+from cotam_cli.training.adapter_log import both_errors, log_line
 from cotam_cli.training.data import DEFAULT_SHARES, PAGES, Pack
 from cotam_cli.training.device_pack import DevicePack, device_planes
 from cotam_cli.training.fidelity import (
@@ -32,19 +30,17 @@ from cotam_cli.training.fidelity import (
     fidelity_loss,
     level_weights,
     load_teachers,
+    teacher_name,
     view,
 )
 from cotam_cli.training.network import Codec, NetworkConfig, Synthesis, from_unit
 from cotam_cli.training.optimisers import make_optimisers, set_rates
+from cotam_cli.training.pixel_loss import cell_errors, pixel_loss
 from cotam_cli.training.planes import quality_planes
+from cotam_cli.training.stopping import StopSignals, save_state
 from cotam_cli.training.workers import agree, average_gradients, join_workers, step_randomness
 
 STATE_VERSION = 3
-FOUND, PRIOR = " found", " prior"
-FLAT = (
-    1e-5  # squared error of a cell, 0..1, below which it is as good as none (two thirds of a level of 8 bits)
-)
-BLANK = 0.05  # share of cells with an error, below which a crop counts less: what is blank has no ratio
 PRIOR_EVERY = 5  # steps between looks at the prior, which cost as much as half a step
 
 
@@ -65,7 +61,7 @@ class AdapterRun:
     reading: float = READING
     alone: float = 0.0  # the first share of the steps, with the shallow answers alone (paper: 0.2)
     pixels: float = 0.3  # weight of the squared error beside the prior's
-    pages: float = 0.4  # share of the steps with pages, for teachers that read; the others see photos
+    pages: float = 0.4  # share of the steps with pages, for teachers that read, where there are others too
     page_pixels: float = 1.0  # `pixels` for these: what no reader sees is not to be traded for what they see
     rate: float = 1e-4  # four times as much drowns what is to be learnt in noise
     muon_rate: float = 1e-3
@@ -86,17 +82,18 @@ class Fidelity:
         self.rank, self.workers = join_workers()
         torch.manual_seed(run.seed)
         self.run, self.path = run, Path(run.out) / "state.pt"
-        state = torch.load(self.path, weights_only=True) if self.path.exists() else None
-        if state is not None and state.get("version") != STATE_VERSION:
-            raise CotamError(f"{self.path} was written by another version; give another folder")
-        self.device = torch.device(run.device)
+        self.device, state = torch.device(run.device), None
+        if self.path.exists():
+            state = torch.load(self.path, map_location=self.device, weights_only=True)
+            if state.get("version") != STATE_VERSION:
+                raise CotamError(f"{self.path} was written by another version; give another folder")
         self.codec = Codec(NetworkConfig(**base["network"])).to(
             self.device, memory_format=torch.channels_last
         )
         self.codec.load_state_dict(base["average"])
         self.codec.eval().requires_grad_(False)
         self.base_step = base["step"]
-        self.teachers = teachers
+        self.teachers = [teacher_name(name) for name in teachers]
         self.step, self.crops, self.core_seconds, self.device_seconds = 0, 0, 0.0, 0.0
         carried = base.get("adapter")
         weights = self.codec.synthesis.state_dict() if carried is None else carried["weights"]
@@ -129,17 +126,21 @@ class Fidelity:
             raise CotamError(
                 f"{self.path} belongs to step {state['base_step']} of the codec, not {self.base_step}"
             )
+        before = sorted(map(teacher_name, state["teachers"]))
+        if before != sorted(self.teachers):
+            raise CotamError(
+                f"{self.path} learns from {', '.join(before)}; name these, or give another folder"
+            )
         self.adapter.load_state_dict(state["adapter"])
         self.average.load_state_dict(state["average"])
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+            own = optimiser.state_dict()["param_groups"]  # of this run's rates and device
+            optimiser.load_state_dict({"state": saved["state"], "param_groups": own})
         self.step, self.crops, self.core_seconds = state["step"], state["crops"], state["core_seconds"]
         self.device_seconds = state.get("device_seconds", 0.0)
 
     def save(self) -> None:
-        part = self.path.with_suffix(".part")
-        torch.save(self.state(), part)
-        part.replace(self.path)
+        save_state(self.state(), self.path)
 
     def count_time(self, core: float, clock: float) -> None:
         """Processor and wall-clock seconds of a step, where they count."""
@@ -181,8 +182,9 @@ class Fidelity:
         no guide to legible type, and what a reader sees in a photo is chance, at two thirds of the time.
         """
         run = self.run
-        kind = random.Random(run.seed * 1_000_003 + self.step)  # all workers', so that none waits for another
-        page, distant = kind.random() < run.pages, kind.random() < run.distant
+        page, distant = step_kind(run, self.step)
+        readers = [teacher.reads for teacher in teachers]
+        page = all(readers) or (page and any(readers))  # no step without a teacher
         rng = step_randomness(run.seed, self.step, self.rank, self.workers)
         side = run.crop * 2 if distant else run.crop
         pixels, plane, base = self.batch(pages if page else photos, rng, side)
@@ -202,7 +204,7 @@ class Fidelity:
                 loss = loss + fidelity_loss(answers, weights)
                 if self.step % PRIOR_EVERY == 0:
                     with torch.no_grad():
-                        figures |= _shares(number, answers, distances(teacher, looked[0], looked[2]))
+                        figures |= both_errors(number, answers, distances(teacher, looked[0], looked[2]))
         error, before = (cell_errors(x.float(), pixels) for x in (found, prior))
         loss = loss + (run.page_pixels if page else run.pixels) * pixel_loss(error, before)
         decibel = 10 * torch.log10((before.mean((1, 2)) + 1e-6) / (error.detach().mean((1, 2)) + 1e-6))
@@ -223,43 +225,13 @@ class Fidelity:
         return figures | {"loss": loss.item()}
 
 
-def cell_errors(found: Tensor, pixels: Tensor) -> Tensor:
-    """Mean squared error of each cell of 16x16 pixels, (N, H / 16, W / 16), of pictures (N, 3, H, W)."""
-    return nn.functional.avg_pool2d((found - pixels).square().mean(1, keepdim=True), 16)[:, 0]
+def step_kind(run: AdapterRun, step: int) -> tuple[bool, bool]:
+    """Whether a step has pages, and wide crops: the same for all workers, so that none waits for another.
 
-
-def pixel_loss(error: Tensor, before: Tensor) -> Tensor:
-    """Squared errors beside the prior's, cell by cell: 1 where nothing changed.
-
-    By whole crops, faint textures in smooth places cost nothing: busy places have most of the error.
+    Numbers of their own: those of `step_randomness` choose the crops, and would be the same ones again.
     """
-    softened = before + FLAT
-    shares = (before / softened).mean((1, 2)).clamp(min=BLANK)
-    return ((error / softened).mean((1, 2)) / shares).mean()
-
-
-def _shares(
-    number: int, found: list[tuple[str, Tensor]], prior: list[tuple[str, Tensor]]
-) -> dict[str, float]:
-    """For the log: the error of each answer of a teacher, with the adapter and of the prior."""
-    pairs = [(FOUND, found), (PRIOR, prior)]
-    return {
-        f"{number}{level}{k}{which}": error.sqrt().mean().item()
-        for which, answers in pairs
-        for k, (level, error) in enumerate(answers)
-    }
-
-
-def _line(work: Fidelity, means: dict[str, float]) -> str:
-    """A line of the log: errors as what is left of the prior's, 1 where nothing changed."""
-    shares = {
-        key.removesuffix(FOUND): value / (means[key.removesuffix(FOUND) + PRIOR] + 1e-6)
-        for key, value in means.items()
-        if key.endswith(FOUND)
-    }
-    others = {key: value for key, value in means.items() if not key.endswith((FOUND, PRIOR))}
-    counters = {"step": work.step, "core_h": round(work.core_seconds / 3600, 3)}
-    return json.dumps(counters | {key: round(value, 4) for key, value in (others | shares).items()})
+    kind = random.Random(f"kind {run.seed} {step}")
+    return kind.random() < run.pages, kind.random() < run.distant
 
 
 def _pictures(run: AdapterRun, device: torch.device) -> list[Pack | DevicePack]:
@@ -288,33 +260,26 @@ def train_fidelity(
     loaded = list(load_teachers(teachers, torch.device(run.device)).values())
     work = Fidelity(run, base, teachers)
     photos, pages = _pictures(run, work.device)
-    stop = False
-
-    def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal stop
-        stop = True
-
-    handlers = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
     began = saved = clock = time.monotonic()
     cpu, sums, counts = time.process_time(), dict[str, float](), dict[str, int]()
 
     def goes_on() -> bool:
-        return not stop and work.step < run.steps and time.monotonic() - began < run.minutes * 60
+        return work.step < run.steps and time.monotonic() - began < run.minutes * 60
 
-    while agree(goes_on(), work.workers):
-        for key, value in work.advance(photos, pages, loaded).items():
-            sums[key] = sums.get(key, 0.0) + value
-            counts[key] = counts.get(key, 0) + 1
-        work.count_time(time.process_time() - cpu, time.monotonic() - clock)
-        cpu, clock = time.process_time(), time.monotonic()
-        if work.step % run.log_every == 0 and work.rank == 0:
-            say(_line(work, {key: value / counts[key] for key, value in sums.items()}))
-            sums, counts = {}, {}
-        if time.monotonic() - saved > run.save_seconds and work.rank == 0:
+    with StopSignals() as stop:
+        while agree(goes_on() and not stop.asked, work.workers):
+            for key, value in work.advance(photos, pages, loaded).items():
+                sums[key] = sums.get(key, 0.0) + value
+                counts[key] = counts.get(key, 0) + 1
+            work.count_time(time.process_time() - cpu, time.monotonic() - clock)
+            cpu, clock = time.process_time(), time.monotonic()
+            if work.step % run.log_every == 0 and work.rank == 0:
+                means = {key: value / counts[key] for key, value in sums.items()}
+                say(log_line(work.step, work.core_seconds, means))
+                sums, counts = {}, {}
+            if time.monotonic() - saved > run.save_seconds and work.rank == 0:
+                work.save()
+                saved = time.monotonic()
+        if work.rank == 0:
             work.save()
-            saved = time.monotonic()
-    if work.rank == 0:
-        work.save()
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
     return work.state()

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from cotam_cli.errors import CotamError
+from cotam_cli.training.fidelity import teacher_name
 
 
 def merge(base: dict[str, Any], run: Path, out: Path, share: float = 1.0) -> None:
@@ -19,7 +20,7 @@ def merge(base: dict[str, Any], run: Path, out: Path, share: float = 1.0) -> Non
     path = run / "state.pt"
     if not path.exists():
         raise CotamError(f"{run} holds no run; train one with: fidelity train")
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, map_location="cpu", weights_only=True)
     if "base_step" not in state:
         raise CotamError(f"{run} is no run of an adapter; train one with: fidelity train")
     if state["base_step"] != base["step"]:
@@ -32,7 +33,7 @@ def merge(base: dict[str, Any], run: Path, out: Path, share: float = 1.0) -> Non
         "core_hours": round(before.get("core_hours", 0.0) + state["core_seconds"] / 3600, 2),
         **({"device_seconds": on_device} if on_device else {}),
         "share": share,
-        "teachers": [Path(teacher).name for teacher in state["teachers"]],
+        "teachers": [teacher_name(name) for name in state["teachers"]],
     }
     weights = {
         name: torch.lerp(base["average"][f"synthesis.{name}"], values, share)

@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cotam_cli.errors import CotamError
 from cotam_cli.guidance.torch_vit import Tower
-from cotam_cli.guidance.towers import onnx_vit, open_clip_vit
+from cotam_cli.guidance.towers import onnx_vit, open_clip_vit, tower_name
 from cotam_cli.training import mobilenet
 from cotam_cli.training.text_networks import text_network
 
@@ -46,7 +47,7 @@ class Teacher(Protocol):
         ...
 
     def __call__(self, pixels: Tensor) -> list[tuple[str, Tensor]]:
-        """float [n, 3, h, w] in 0..1 -> level ("shallow" or "deep") and answer, [n, ...], of each layer that counts."""
+        """float [n, 3, h, w] in 0..1 -> level (of `level_weights`) and answer, [n, ...], of each layer that counts."""
         ...
 
 
@@ -94,13 +95,13 @@ def _normalised(pixels: Tensor) -> Tensor:
 
 
 def text_map(detector: nn.Module, pixels: Tensor) -> Answers:
-    """A text detector's map of where words are, as a deep answer."""
+    """A text detector's map of where words are."""
     return [("text", detector(_normalised(pixels)))]
 
 
 def letters(recogniser: nn.Module, pixels: Tensor) -> Answers:
-    """A text recogniser's letters in strips as high as a line of type, as a deep answer: square roots of their
-    probabilities, whose squared error is the Hellinger distance. Strips without type read as blanks, and weigh nothing.
+    """A text recogniser's letters in strips as high as a line of type: square roots of their probabilities, whose
+    squared error is the Hellinger distance. Strips without type read as blanks, and weigh nothing.
     """
     n, _, _, width = pixels.shape
     strips = pixels.unflatten(2, (-1, STRIP)).transpose(1, 2).flatten(0, 1)
@@ -135,9 +136,24 @@ def load_teacher(name: str) -> Teacher:
     return VitTeacher(Tower(vit), (1, -(-last // 4)), (-(-last * 3 // 4), last), vit.patch.shape[-1])
 
 
+def teacher_name(name: str) -> str:
+    """What states and manifests call a teacher: its kind, and the tower or the file without its folders; the same for
+    a name that is already so."""
+    if name.startswith("clip:"):
+        return f"clip:{tower_name(name)}"
+    kind, found, path = name.partition(":")
+    return f"{kind}:{Path(path).name}" if found and kind in ("text", "read", "mobilenet") else Path(name).name
+
+
 def load_teachers(names: Sequence[str], device: torch.device | None = None) -> dict[str, Teacher]:
-    """Each teacher by the last part of its name, which a model's manifest tells."""
-    teachers = {Path(name).name: load_teacher(name) for name in names}
+    """Each teacher by its `teacher_name`. Raises CotamError where two have the same."""
+    teachers: dict[str, Teacher] = {}
+    for name in names:
+        if teacher_name(name) in teachers:
+            raise CotamError(
+                f"two teachers are called {teacher_name(name)}; give one of the files another name"
+            )
+        teachers[teacher_name(name)] = load_teacher(name)
     for teacher in teachers.values():
         teacher.to(device or torch.device("cpu"))
     return teachers
@@ -179,7 +195,7 @@ def fidelity_loss(found: Sequence[tuple[str, Tensor]], weights: dict[str, float]
 def level_weights(
     shallow: float = SHALLOW, deep: float = DEEP, text: float = TEXT, reading: float = READING
 ) -> dict[str, float]:
-    """Weight of each level's answers."""
+    """Weight of each level's answers: a network's shallow and deep ones, a detector's text, a recogniser's reading."""
     return {"shallow": shallow, "deep": deep, "text": text, "reading": reading}
 
 

@@ -40,7 +40,11 @@ def fidelity() -> None:
 @fidelity.command("train")
 @click.option("--state", "source", required=True, type=EXISTING, help="The codec's training state.")
 @teacher_option(required=True)
-@options_of(AdapterRun)
+@options_of(
+    AdapterRun,
+    steps="The run's last step, at which the rates are zero.",
+    distant="Share of the steps with crops twice as wide, at four times the cost; teachers look at them halved.",
+)
 @one_line_errors
 def train(source: Path, teachers: tuple[str, ...], **options: Any) -> None:
     """Train, or go on with the run in OUT. An adapter that the state carries is where a new run starts."""

@@ -43,12 +43,12 @@ def guide() -> None:
 def ask_teachers(folder: Path, teacher: str, text: Path | None, count: int, threads: int, out: Path) -> None:
     """Keep the teachers' answers for 32 regions a shard in OUT; shards that are there are kept."""
     from cotam_cli.training.data import Pack
-    from cotam_cli.training.guide_data import build_shards
+    from cotam_cli.training.guide_data import build_shards, sign_folder
 
     teachers = _open_teachers(teacher, text, threads)
-    build_shards(Pack(folder), out, count, teachers)
     names = {"attention": teachers.shallow.source, "deep": teachers.deep.source}
-    (out / "teacher.json").write_text(json.dumps(names | {"text": text.name if text else None}) + "\n")
+    sign_folder(out, {**names, "text": text.name if text else None})
+    build_shards(Pack(folder), out, count, teachers)
 
 
 @guide.command("train")

@@ -6,6 +6,7 @@ where it stopped.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -125,6 +126,16 @@ def ask(pixels: Pixels, teachers: Teachers) -> NDArray[np.float16]:
     if teachers.text is not None:
         written = teachers.text.field(pixels).reshape(len(shallow), 4, -1, 4).mean((1, 3))
     return np.stack([shallow, deep, written], -1).astype(np.float16)
+
+
+def sign_folder(out: Path, names: dict[str, str | None]) -> None:
+    """Note in teacher.json whose answers a folder holds. Raises CotamError where they are others'."""
+    path = out / "teacher.json"
+    if path.exists() and json.loads(path.read_text()) != names:
+        before = ", ".join(filter(None, json.loads(path.read_text()).values()))
+        raise CotamError(f"{out} holds answers of {before}; ask these again, or give another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(names) + "\n")
 
 
 def build_shards(pack: Pack, out: Path, count: int, teachers: Teachers) -> None:

@@ -22,6 +22,8 @@ from torch import Tensor
 from cotam_cli.errors import CotamError
 from cotam_cli.training.guide_data import Shard, load_shards, shard_numbers
 from cotam_cli.training.guide_network import GuideConfig, SmallVit
+from cotam_cli.training.stopping import StopSignals, save_state
+from cotam_cli.training.workers import step_randomness
 
 STATE_VERSION = 2
 
@@ -119,13 +121,11 @@ class Distillation:
         }
 
     def save(self) -> None:
-        part = self.path.with_suffix(".part")
-        torch.save(self.state(), part)
-        part.replace(self.path)
+        save_state(self.state(), self.path)
 
     def advance(self, shards: list[Shard]) -> float:
         """One step; returns its loss. Its pictures depend on its number alone: a resumed run goes on as it was."""
-        rng = random.Random(self.run.seed * 1_000_003 + self.step)
+        rng = step_randomness(self.run.seed, self.step)
         pixels, wanted = draw_batch(shards, rng, self.run.batch)
         for group in self.optimiser.param_groups:
             group["lr"] = self.run.rate * factor_at(self.step, self.run)
@@ -134,8 +134,9 @@ class Distillation:
         loss = distillation_loss(found.float(), wanted, self.run.text_share)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        self.optimiser.step()
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        if torch.isfinite(norm):
+            self.optimiser.step()
         self.step += 1
         decay = min(self.run.ema, self.step / (self.step + 20))
         with torch.no_grad():
@@ -144,7 +145,10 @@ class Distillation:
 
 
 def train_guide(run: GuideRun, sizes: GuideConfig) -> dict[str, Any]:
-    """Train until the last step or the end of the time, or go on with the run in `out`. Returns its state."""
+    """Train until the last step or the end of the time, or go on with the run in `out`. Returns its state.
+
+    SIGTERM and SIGINT save and stop.
+    """
     torch.set_num_threads(run.threads)
     folder = Path(run.shards)
     numbers = shard_numbers(folder, test=False)
@@ -156,17 +160,18 @@ def train_guide(run: GuideRun, sizes: GuideConfig) -> dict[str, Any]:
     work.regions = sum(len(shard.fields) for shard in shards)
     began = saved = time.monotonic()
     cpu, losses = time.process_time(), []
-    while work.step < run.steps and time.monotonic() - began < run.minutes * 60:
-        losses.append(work.advance(shards))
-        if work.step % run.log_every == 0:
-            print(json.dumps({"step": work.step, "loss": round(float(np.mean(losses)), 5)}), flush=True)
-            losses = []
-        if time.monotonic() - saved > run.save_seconds:
-            work.core_seconds += time.process_time() - cpu
-            cpu, saved = time.process_time(), time.monotonic()
-            work.save()
-    work.core_seconds += time.process_time() - cpu
-    work.save()
+    with StopSignals() as stop:
+        while work.step < run.steps and time.monotonic() - began < run.minutes * 60 and not stop.asked:
+            losses.append(work.advance(shards))
+            if work.step % run.log_every == 0:
+                print(json.dumps({"step": work.step, "loss": round(float(np.mean(losses)), 5)}), flush=True)
+                losses = []
+            if time.monotonic() - saved > run.save_seconds:
+                work.core_seconds += time.process_time() - cpu
+                cpu, saved = time.process_time(), time.monotonic()
+                work.save()
+        work.core_seconds += time.process_time() - cpu
+        work.save()
     return work.state()
 
 

@@ -15,7 +15,7 @@ HELP = {
     "out": "Folder of the run; an earlier run in it goes on.",
     "minutes": "Stop after this long.",
     "steps": "Stop at this step of the run; 0: never.",
-    "batch": "Crops a step.",
+    "batch": "Crops a step and process.",
     "crop": "Side of a crop, in pixels; a multiple of 64.",
     "optimiser": "muon or adamw.",
     "rate": "AdamW's learning rate.",
@@ -48,25 +48,25 @@ HELP = {
     "reading": "Weight of a reading teacher's answer.",
     "alone": "The first share of the steps, with the shallow answers alone.",
     "pixels": "Weight of the squared error beside the prior's.",
-    "pages": "Share of the steps with pages of text, for the teachers that read; the others see the photos.",
+    "pages": "Share of the steps with pages of text, for teachers that read, beside others, which see the photos.",
     "page_pixels": "Weight of the squared error beside the prior's on pages.",
     "decay": "The last share of the steps, in which the rates fall to zero.",
 }
 
 
-def options_of(config: type) -> Callable[[F], F]:
-    """One option for each field of a dataclass."""
+def options_of(config: type, **texts: str) -> Callable[[F], F]:
+    """One option for each field of a dataclass; `texts` are for fields that mean something else than in `HELP`."""
 
     def add(function: F) -> F:
         for field in reversed(fields(config)):
-            function = _option(field)(function)
+            function = _option(field, texts.get(field.name, HELP.get(field.name, "")))(function)
         return function
 
     return add
 
 
-def _option(field: Field[Any]) -> Callable[[F], F]:
-    flag, text = f"--{field.name.replace('_', '-')}", HELP.get(field.name, "")
+def _option(field: Field[Any], text: str) -> Callable[[F], F]:
+    flag = f"--{field.name.replace('_', '-')}"
     if field.default is MISSING:
         return click.option(flag, type=click.Path(), required=True, help=text)
     return click.option(flag, type=type(field.default), default=field.default, show_default=True, help=text)

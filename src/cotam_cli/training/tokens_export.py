@@ -18,6 +18,7 @@ from cotam_cli.errors import CotamError
 from cotam_cli.guidance.torch_vit import Tower
 from cotam_cli.guidance.towers import named_vit, tower_name
 from cotam_cli.training.export import write_model
+from cotam_cli.training.tokens_identity import kept_name, tower_identity
 from cotam_cli.training.tokens_loop import relative_error
 from cotam_cli.training.tokens_network import AdapterSizes, adapter_graph
 from cotam_cli.training.tokens_network import TokenAdapter as AdapterNetwork
@@ -43,11 +44,15 @@ def export_adapter(state: dict[str, Any], tower: str, folder: Path, encoder: str
 
     encoder: what users call it; by default the tower's name. Raises CotamError for another tower than the run's.
     """
-    if Path(tower).name != state["identity"]["tower"]:
+    learnt = state["identity"]
+    if kept_name(learnt, tower) != learnt["tower"]:
         raise CotamError(
-            f"the run learnt for {state['identity']['tower']}, not for {Path(tower).name}; name its tower"
+            f"the run learnt for {learnt['tower']}, not for {kept_name(learnt, tower)}; name its tower"
         )
     vit = named_vit(tower)
+    own = tower_identity(tower, vit)
+    if any(learnt.get(key, own[key]) != own[key] for key in ("patch", "patch_sha256")):
+        raise CotamError(f"{tower} has other weights than the tower that the run learnt for; name that one")
     name = encoder or tower_name(tower)
     data = adapter_graph(vit, load_network(state), {"cotam.tokens": str(FORMAT), "cotam.encoder": name})
     facts = {

@@ -10,18 +10,16 @@ from __future__ import annotations
 import json
 import math
 import random
-import signal
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cotam_cli.codec.models import Model, load_model
+from cotam_cli.codec.models import load_model
 from cotam_cli.codec.tokens import (
     LATENT_PITCH,
     Interpolation,
@@ -40,6 +38,8 @@ from cotam_cli.training.export import load_codec
 from cotam_cli.training.network import Codec, from_unit
 from cotam_cli.training.planes import quality_planes
 from cotam_cli.training.states import unpack_state
+from cotam_cli.training.stopping import StopSignals, save_state
+from cotam_cli.training.tokens_identity import check_state, kept_name, tower_identity
 from cotam_cli.training.tokens_network import AdapterSizes, TokenAdapter
 from cotam_cli.training.workers import step_randomness
 
@@ -135,7 +135,6 @@ class TokenTraining:
             self.net.parameters(), lr=run.rate, betas=(0.9, 0.98), weight_decay=0.01
         )
         self.step, self.crops, self.seconds, self.core_seconds = 0, 0, 0.0, 0.0
-        self.stop = False
         if self.path.exists():
             self.load(torch.load(self.path, map_location="cpu", weights_only=True))
 
@@ -152,8 +151,8 @@ class TokenTraining:
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on."""
-        sizes, codec = asdict(self.net.sizes), codec_identity(self.model)
-        return {"tower": Path(self.run.tower).name, "sizes": sizes, "codec": codec}
+        tower, sizes, codec = self.run.tower, asdict(self.net.sizes), codec_identity(self.model)
+        return tower_identity(tower, self.vit) | {"sizes": sizes, "codec": codec}
 
     def state(self) -> dict[str, Any]:
         return {
@@ -173,18 +172,23 @@ class TokenTraining:
             "core_seconds": self.core_seconds,
         }
 
+    def _goes_on(self, state: dict[str, Any]) -> bool:
+        saved = state["identity"]
+        own = self.identity() | {"tower": kept_name(saved, self.run.tower)}
+        return state["preprocessing"] == asdict(self.how) and saved == {key: own.get(key) for key in saved}
+
     def load(self, state: dict[str, Any]) -> None:
-        if state.get("version") != STATE_VERSION or state.get("identity") != self.identity():
-            raise CotamError(f"{self.path} is of another tower, codec or version; give another --out")
+        if state.get("version") != STATE_VERSION or not self._goes_on(state):
+            raise CotamError(
+                f"{self.path} is of another tower, preprocessing, codec or version; give another --out"
+            )
         self.net.load_state_dict(state["net"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.crops = state["step"], state["crops"]
         self.seconds, self.core_seconds = state["seconds"], state["core_seconds"]
 
     def save(self) -> None:
-        part = self.path.with_suffix(".part")
-        torch.save(self.state(), part)
-        part.replace(self.path)
+        save_state(self.state(), self.path)
 
     def progress(self, seconds: float) -> float:
         """Share of the schedule that is done, 0..1."""
@@ -246,27 +250,21 @@ class TokenTraining:
 
     def train(self, pack: Pack) -> None:
         """Go on to the end of the schedule, saving and logging. SIGTERM and SIGINT save and stop."""
-
-        def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
-            self.stop = True
-
-        before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         base, base_core, began, cpu = self.seconds, self.core_seconds, time.monotonic(), time.process_time()
         saved, figures = began, []
-        while not self.stop and (progress := self.progress(self.seconds)) < 1:
-            figures.append(self.advance(pack, progress))
-            self.seconds = base + time.monotonic() - began
-            self.core_seconds = base_core + time.process_time() - cpu
-            if self.step % self.run.log_every == 0:
-                self.log(figures)
-                figures = []
-            if time.monotonic() - saved > self.run.save_seconds:
-                self.save()
-                saved = time.monotonic()
-        self.save()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        with StopSignals() as stop:
+            while not stop.asked and (progress := self.progress(self.seconds)) < 1:
+                figures.append(self.advance(pack, progress))
+                self.seconds = base + time.monotonic() - began
+                self.core_seconds = base_core + time.process_time() - cpu
+                if self.step % self.run.log_every == 0:
+                    self.log(figures)
+                    figures = []
+                if time.monotonic() - saved > self.run.save_seconds:
+                    self.save()
+                    saved = time.monotonic()
+            self.save()
 
     def log(self, figures: list[dict[str, float]]) -> None:
         record: dict[str, float] = {"step": self.step, "crops": self.crops, "seconds": round(self.seconds)}
@@ -291,12 +289,3 @@ def train_tokens(run: TokenRun) -> TokenTraining:
         training.start(pack)
     training.train(pack)
     return training
-
-
-def check_state(state: dict[str, Any], model: Model) -> None:
-    """Raise CotamError where a training state is not the one that a model was exported from."""
-    trained = model.manifest.get("training", {}).get("step")
-    if state["step"] != trained:
-        raise CotamError(
-            f"the state is of step {state['step']}, {model.record.name} of step {trained}; give the model's own state"
-        )
