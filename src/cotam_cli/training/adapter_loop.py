@@ -37,7 +37,8 @@ from cotam_cli.training.network import Codec, NetworkConfig, Synthesis, from_uni
 from cotam_cli.training.optimisers import make_optimisers, set_rates
 from cotam_cli.training.pixel_loss import cell_errors, pixel_loss
 from cotam_cli.training.planes import quality_planes
-from cotam_cli.training.stopping import StopSignals, save_state
+from cotam_cli.training.states import save_state
+from cotam_cli.training.stopping import StopSignals
 from cotam_cli.training.workers import agree, average_gradients, join_workers, step_randomness
 
 STATE_VERSION = 3

@@ -9,6 +9,7 @@ import torch
 
 from cotam_cli.errors import CotamError
 from cotam_cli.training.fidelity import teacher_name
+from cotam_cli.training.states import save_state
 
 
 def merge(base: dict[str, Any], run: Path, out: Path, share: float = 1.0) -> None:
@@ -60,4 +61,4 @@ def carry_over(old: dict[str, Any], new: dict[str, Any], out: Path) -> None:
 
 def _write(state: dict[str, Any], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    torch.save(state, out / "state.pt")
+    save_state(state, out / "state.pt")

@@ -22,7 +22,8 @@ from torch import Tensor
 from cotam_cli.errors import CotamError
 from cotam_cli.training.guide_data import Shard, load_shards, shard_numbers
 from cotam_cli.training.guide_network import GuideConfig, SmallVit
-from cotam_cli.training.stopping import StopSignals, save_state
+from cotam_cli.training.states import save_state
+from cotam_cli.training.stopping import StopSignals
 from cotam_cli.training.workers import step_randomness
 
 STATE_VERSION = 2

@@ -12,12 +12,10 @@ from __future__ import annotations
 import json
 import math
 import random
-import signal
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -31,6 +29,7 @@ from cotam_cli.training.network import Codec, NetworkConfig, rate_distortion, to
 from cotam_cli.training.optimisers import make_optimisers, set_rates
 from cotam_cli.training.planes import quality_planes
 from cotam_cli.training.states import save_state, unpack_state
+from cotam_cli.training.stopping import StopSignals
 from cotam_cli.training.train_config import TrainConfig
 from cotam_cli.training.workers import agree, average_gradients, join_workers, step_randomness
 
@@ -75,7 +74,7 @@ class Run:
         self.loss = math.nan
         self.decay_from = -1
         self.warm_from = 0  # the step at which the optimisers began
-        self.stop = False
+        self.stop = StopSignals()
         self.teachers = dict(teachers or {})
         self.taught = dict.fromkeys(self.teachers, 0)  # crops that each has looked at
 
@@ -190,53 +189,47 @@ class Run:
         config, out = self.config, Path(self.config.out)
         out.mkdir(parents=True, exist_ok=True)
 
-        def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
-            self.stop = True
-
-        before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        began = saved = time.monotonic()
-        cpu = time.process_time()
-        sums: dict[str, float] = {}
-        counted = 0  # less than log_every where a resumed run began between two lines of the log
-        while agree(not self.finished(time.monotonic() - began), self.workers):
-            if self.set_rate() == 0.0:
-                break
-            rng = self.randomness()
-            figures = self.train_step(*self.batch(pack, rng), rng)
-            self.step += 1
-            self.crops += config.batch * self.workers
-            counted += 1
-            now = time.process_time()
-            self.core_seconds += (now - cpu) * self.workers
-            cpu = now
-            for key, value in figures.items():
-                sums[key] = sums.get(key, 0.0) + value
-            if self.step % config.log_every == 0:
-                means = {key: value / counted for key, value in sums.items()}
-                self.loss, sums, counted = means["loss"], {}, 0
-                record = {
-                    "step": self.step,
-                    "crops": self.crops,
-                    "core_h": round(self.core_seconds / 3600, 3),
-                }
-                record |= {key: round(value, 5) for key, value in means.items()}
-                if self.rank == 0:
-                    line = json.dumps(record)
-                    print(line, flush=True)
-                    with open(out / "log.jsonl", "a") as log:
-                        log.write(line + "\n")
-            if self.rank == 0 and time.monotonic() - saved > config.save_seconds:
+        with self.stop:
+            began = saved = time.monotonic()
+            cpu = time.process_time()
+            sums: dict[str, float] = {}
+            counted = 0  # less than log_every where a resumed run began between two lines of the log
+            while agree(not self.finished(time.monotonic() - began), self.workers):
+                if self.set_rate() == 0.0:
+                    break
+                rng = self.randomness()
+                figures = self.train_step(*self.batch(pack, rng), rng)
+                self.step += 1
+                self.crops += config.batch * self.workers
+                counted += 1
+                now = time.process_time()
+                self.core_seconds += (now - cpu) * self.workers
+                cpu = now
+                for key, value in figures.items():
+                    sums[key] = sums.get(key, 0.0) + value
+                if self.step % config.log_every == 0:
+                    self._tell({key: value / counted for key, value in sums.items()}, out / "log.jsonl")
+                    sums, counted = {}, 0
+                if self.rank == 0 and time.monotonic() - saved > config.save_seconds:
+                    self.save(out / "state.pt")
+                    saved = time.monotonic()
+            if self.rank == 0:
                 self.save(out / "state.pt")
-                saved = time.monotonic()
+
+    def _tell(self, means: dict[str, float], log: Path) -> None:
+        """A line of figures, the first process's."""
+        self.loss = means["loss"]
+        counters = {"step": self.step, "crops": self.crops, "core_h": round(self.core_seconds / 3600, 3)}
         if self.rank == 0:
-            self.save(out / "state.pt")
-        for number, handler in before.items():
-            signal.signal(number, handler)
+            line = json.dumps(counters | {key: round(value, 5) for key, value in means.items()})
+            print(line, flush=True)
+            with log.open("a") as file:
+                file.write(line + "\n")
 
     def finished(self, seconds: float) -> bool:
         """True when it is time to stop."""
         enough = self.config.steps and self.step >= self.config.steps
-        return bool(self.stop or enough or seconds >= self.config.minutes * 60)
+        return bool(self.stop.asked or enough or seconds >= self.config.minutes * 60)
 
     def randomness(self) -> random.Random:
         """Random numbers of this step and worker alone."""

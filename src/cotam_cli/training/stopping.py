@@ -1,13 +1,9 @@
-"""How a run is stopped at any moment and loses nothing: signals that ask for it, and states that are always whole."""
+"""How a run is stopped at any moment: signals ask for it, and it saves before it ends."""
 
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
-
-import torch
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -30,10 +26,3 @@ class StopSignals:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-
-
-def save_state(state: dict[str, Any], path: Path) -> None:
-    """Write a state in the place of an older one, which stays whole until then."""
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    part.replace(path)

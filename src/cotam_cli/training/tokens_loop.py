@@ -37,8 +37,8 @@ from cotam_cli.training.data import Pack
 from cotam_cli.training.export import load_codec
 from cotam_cli.training.network import Codec, from_unit
 from cotam_cli.training.planes import quality_planes
-from cotam_cli.training.states import unpack_state
-from cotam_cli.training.stopping import StopSignals, save_state
+from cotam_cli.training.states import save_state, unpack_state
+from cotam_cli.training.stopping import StopSignals
 from cotam_cli.training.tokens_identity import check_state, kept_name, tower_identity
 from cotam_cli.training.tokens_network import AdapterSizes, TokenAdapter
 from cotam_cli.training.workers import step_randomness
