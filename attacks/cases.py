@@ -214,6 +214,12 @@ def exif_of_junk(folder: Path) -> Attack:
 
 
 @attack
+def exif_that_nobody_reads(folder: Path) -> Attack:
+    (folder / "in.ctm").write_bytes(with_chunk(ChunkType.EXIF, b"garbage"))
+    return Attack(["decode", "in.ctm", "-o", "out.avif"], code=0, makes={"out.avif"})
+
+
+@attack
 def xmp_of_16_MiB(folder: Path) -> Attack:
     return decode(folder, with_chunk(ChunkType.XMP, b"<" * (1 << 24)), code=0, makes={"out.png"})
 
@@ -316,7 +322,29 @@ def animation_of_85_empty_frames(folder: Path) -> Attack:
         Chunk(ChunkType.HYPER, b""),
         Chunk(ChunkType.LATENTS, b""),
     )
-    return decode(folder, pack(Container(head, frame * 85)), "too few")
+    return decode(folder, pack(Container(head, frame * 85), max_pixels=2**40), "over the limit")
+
+
+def forged_animation() -> bytes:
+    """40 frames of 512x512 whose hash, checked with the last one, is wrong."""
+    hyper, latents, _ = forge.coded(512, 512)
+    frame = (
+        Chunk(ChunkType.FRAME, FrameInfo(1).pack()),
+        Chunk(ChunkType.HYPER, hyper),
+        Chunk(ChunkType.LATENTS, latents),
+    )
+    return pack(Container(forge.header(512, 512, animation=True), frame * 40))
+
+
+@attack
+def most_pixels_in_40_frames_costs_its_size(folder: Path) -> Attack:
+    return decode(folder, forged_animation(), "hash", limited=False)
+
+
+@attack
+def the_same_animation_under_a_limit(folder: Path) -> Attack:
+    (folder / "in.ctm").write_bytes(forged_animation())
+    return Attack(["decode", "in.ctm", "-o", "out.png", "--max-pixels", "4000000"], says="over the limit")
 
 
 # Models
