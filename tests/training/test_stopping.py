@@ -9,7 +9,8 @@ pytest.importorskip("torch", reason="training needs PyTorch")
 
 import torch
 
-from cotam_cli.training.stopping import SIGNALS, StopSignals, save_state
+from cotam_cli.training.states import save_state
+from cotam_cli.training.stopping import SIGNALS, StopSignals
 
 
 @pytest.mark.parametrize("number", SIGNALS)
