@@ -155,6 +155,30 @@ def test_a_signal_while_a_library_runs_a_string(number: signal.Signals, tmp_path
     assert done.stderr == b"cotam: interrupted; files that were written are whole\n"
 
 
+IN_A_DESTRUCTOR = """
+import os, time
+from cotam_cli.cli.guard import guarded
+class Closing:
+    def __del__(self):
+        os.kill(os.getpid(), NUMBER)
+        list(range(10**5))
+with guarded():
+    closing = Closing()
+    del closing
+    time.sleep(30)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_a_destructor_is_not_lost(number: signal.Signals, tmp_path: Path) -> None:
+    """Python drops what is raised there, and prints it."""
+    (tmp_path / "script.py").write_text(IN_A_DESTRUCTOR.replace("NUMBER", str(int(number))))
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=25)
+    assert done.returncode == 128 + number, done.stderr
+    assert done.stderr == b"cotam: interrupted; files that were written are whole\n"
+
+
 def shell(line: str) -> tuple[int, str]:
     environment = os.environ | {
         "COTAM": f"{sys.executable} -m cotam_cli",

@@ -27,6 +27,7 @@ def guarded() -> Iterator[None]:
     for number in (0, 1, 2):
         _reserve(number)
     if threading.current_thread() is threading.main_thread():
+        sys.unraisablehook = _once_more
         for signum in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 signal.signal(signum, _interrupt)  # SIGTERM too, so that temporary files and processes go
@@ -59,6 +60,16 @@ def _reserve(number: int) -> None:
 class Interrupted(KeyboardInterrupt):
     """A plain KeyboardInterrupt that leaves `exec` of a string, as libraries do while they load, makes `python -m`
     end by SIGINT whatever the exit code; a child of it does not."""
+
+
+def _once_more(unraisable: sys.UnraisableHookArgs) -> None:
+    """A signal in mid-destructor, where Python drops what is raised, comes again a moment later."""
+    if unraisable.exc_type is not Interrupted:
+        sys.__unraisablehook__(unraisable)
+        return
+    again = threading.Timer(0.02, os.kill, [os.getpid(), arrived[-1]])
+    again.daemon = True
+    again.start()
 
 
 def _interrupt(number: int, _frame: object) -> NoReturn:
