@@ -27,11 +27,6 @@ THREADS = (
 AHEAD = 4  # items in hand for each process; items may come from a stream without end
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def in_processes(
     function: Callable[[Item], Result],
     items: Iterable[Item],

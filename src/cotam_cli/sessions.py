@@ -1,4 +1,4 @@
-"""How networks are opened: ONNX Runtime on the processor, quiet beside other work."""
+"""How networks are opened: ONNX Runtime on the processor, quiet beside other work; and the cores that there are."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ def open_session(model: bytes | str, threads: int | None = None) -> Any:
     # its threads would wait in a busy loop, on the cores that NumPy's matrix products come to next
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _threads() -> int:

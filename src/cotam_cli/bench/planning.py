@@ -15,7 +15,7 @@ from cotam_cli.bench.questions import Question, read_questions
 from cotam_cli.bench.run import Plan, Vlm
 from cotam_cli.bench.tasks import Task, Truth, read_truth
 from cotam_cli.errors import CotamError
-from cotam_cli.processes import cores
+from cotam_cli.sessions import cores
 
 
 @dataclass(frozen=True)

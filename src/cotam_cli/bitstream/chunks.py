@@ -158,7 +158,7 @@ def parse(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
     from the outside in: header, lengths against the bytes that are there, end, checksum, chunk rules.
     """
     container, end = _parse_one(data, max_pixels)
-    if data[end:].startswith(MAGIC):
+    if data.startswith(MAGIC, end):
         raise FormatError(
             "several .ctm files follow each other, as where an animation is long; `cotam decode` or decode_frames "
             "reads them"
@@ -172,7 +172,7 @@ def parse_stream(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Iterator[Conta
     more = True
     while more:
         container, end = _parse_one(data, max_pixels)
-        more = data[end:].startswith(MAGIC)
+        more = data.startswith(MAGIC, end)
         if not more:
             _check_end(data, end)
         yield container

@@ -91,8 +91,7 @@ def plan(
 
     A folder's files keep their place below it (below the folder's own name, where several are given); paths of a
     list keep their folders; a file that is named keeps its name. Files that differ only in their suffix keep it:
-    a.jpg.ctm, a.png.ctm. A path that names no file and a folder that cannot be
-    read become jobs with a fault.
+    a.jpg.ctm, a.png.ctm. A path that names no file and a folder that cannot be read become jobs with a fault.
 
     Raises CotamError for a folder without `recursive`, an output that is no folder, two files with one output.
     """

@@ -15,9 +15,8 @@ from cotam_cli.errors import CotamError
 from cotam_cli.files import open_file, read_file
 from cotam_cli.images.writing import write_atomic
 
-PATH = click.Path(
-    allow_dash=True, readable=False
-)  # what cannot be read or written fails by itself, with the cure
+PATH = click.Path(allow_dash=True, readable=False)
+"""What cannot be read or written fails by itself, with the cure, and stops no other file."""
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -125,11 +124,6 @@ def check_folder(path: str) -> None:
 def write_output(path: str, data: bytes) -> None:
     """Write a file atomically, or stdout for `-`."""
     write_atomic("/dev/stdout" if path == "-" else path, data)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 force_option = click.option("-f", "--force", is_flag=True, help="Replace existing output files.")

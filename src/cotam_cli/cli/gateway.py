@@ -6,8 +6,9 @@ from typing import Literal
 
 import click
 
-from cotam_cli.cli.common import cores, one_line_errors
+from cotam_cli.cli.common import one_line_errors
 from cotam_cli.errors import CotamError
+from cotam_cli.sessions import cores
 
 
 @click.command("gateway")

@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Iterable
 
 from cotam_cli.cli.batch import Job, Result, Work, run
-from cotam_cli.cli.common import cores, say, tell, tell_json, write_output
+from cotam_cli.cli.common import say, tell, tell_json, write_output
 from cotam_cli.errors import CotamError
+from cotam_cli.sessions import cores
 
 
 def work_off(
