@@ -102,8 +102,8 @@ def encode(
         max_bytes: instead of `quality`: the finest that fits; within 3 % below where the qualities reach so far.
         base64: count max_bytes after base64.
         target_bpp: as max_bytes, in bits per coded pixel (of each frame).
-        effort: 0 to 3; each step takes a few decodings' time and gives more for the same bytes, most of it at
-            qualities above 2. Decoding is the same.
+        effort: 0 to 10; each step takes a few decodings' time and gives more for the same bytes, later ones less.
+            Decoding is the same.
         max_side: scale down first, so that no side has more pixels; the file tells the original size.
         background: sRGB colour behind transparent parts, where `alpha` is not asked for.
         alpha: keep transparency, without loss.
@@ -168,8 +168,8 @@ def encode_parts(
         raise CotamError(f"target_bpp is {target_bpp}; give a number above 0")
     if max_bytes is not None and not isinstance(max_bytes, int):
         raise CotamError(f"max_bytes is {max_bytes!r}; give a whole number")
-    if not isinstance(effort, int) or effort not in range(4):
-        raise CotamError(f"effort is {effort}; choose 0 (fast), 1, 2 or 3")
+    if not isinstance(effort, int) or effort not in range(11):
+        raise CotamError(f"effort is {effort}; choose a whole number from 0 (fast) to 10")
     frames = _frames(image, Wishes(background, alpha, keep_icc, keep_metadata, max_side), name)
     first, duration = next(frames)
     from cotam_cli.codec.animation import Budget, encode_animation

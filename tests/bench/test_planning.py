@@ -46,7 +46,7 @@ def test_jpeg_xl_by_its_commands_where_the_plugin_is_missing(monkeypatch):
 @pytest.mark.parametrize(
     ("names", "templates", "reason"),
     [
-        (["gif"], [], "unknown codec gif; there are cotam, cotam:human, cotam:effort3, jpeg"),
+        (["gif"], [], "unknown codec gif; there are cotam, cotam:human, cotam:effort3, cotam:effort10, jpeg"),
         (["jpeg", "jpeg"], [], "given twice"),
         (["jpeg"], ["jpeg=true {in} {out} ;; true {in} {out}"], "given twice"),
         ([], ["nonsense"], "is no codec"),

@@ -10,7 +10,7 @@ from cotam_cli.bench.external import MissingProgram, external_codec
 from cotam_cli.bench.zoo import PREFIX, zoo_codec
 from cotam_cli.errors import CotamError
 
-NAMES = ("cotam", "cotam:human", "cotam:effort3", "jpeg", "webp", "avif", "jxl")
+NAMES = ("cotam", "cotam:human", "cotam:effort3", "cotam:effort10", "jpeg", "webp", "avif", "jxl")
 MOST_RUNGS = 6  # of a ladder: enough for a BD-rate, and half the time of all of them
 CJXL = "jxl=cjxl {in} {out}.jxl -q {q} -e 7 --num_threads=0 --quiet ;; djxl {in}.jxl {out}.png --quiet"
 
@@ -23,7 +23,8 @@ def choose_codecs(
     Raises CotamError for a name that no release knows, a template of the wrong shape, or a name given twice.
     """
     found, missing = anchors()
-    here = {codec.name: codec for codec in (*found, cotam(), cotam(target="human"), cotam(effort=3))}
+    own = (cotam(), cotam(target="human"), cotam(effort=3), cotam(effort=10))
+    here = {codec.name: codec for codec in (*found, *own)}
     if "jxl" in missing:
         try:
             here["jxl"] = external_codec(CJXL, timeout)

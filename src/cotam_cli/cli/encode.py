@@ -70,7 +70,7 @@ class Settings:
 @click.option("--target-bpp", type=click.FloatRange(0, min_open=True), help="The same, in bits per pixel.")
 @click.option(
     "--effort",
-    type=click.IntRange(0, 3),
+    type=click.IntRange(0, 10),
     default=0,
     show_default=True,
     help="Steps that refine what is coded: more for the same bytes, at a few decodings' time each.",

@@ -33,6 +33,14 @@ class MapSpec:
 
 
 @dataclass(frozen=True)
+class Hyper:
+    """Hyper latents and the features that follow from them."""
+
+    symbols: Ints
+    features: Features
+
+
+@dataclass(frozen=True)
 class Analysis:
     """A picture's latents before gain and rounding; what is left of it to code at any quality."""
 
@@ -41,14 +49,7 @@ class Analysis:
     width: int
     importance: MapSpec | None
     y: Floats  # [rows, columns, latents]
-
-
-@dataclass(frozen=True)
-class Hyper:
-    """Hyper latents and the features that follow from them."""
-
-    symbols: Ints
-    features: Features
+    hyper: Hyper | None = None  # where they do not follow from y
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,15 @@ def code(
     crc: int = 0,
     last: bool = False,
 ) -> Coded:
-    """The second half: gain, rounding, entropy coding. `hyper` of a quality close by may be taken over.
+    """The second half: gain, rounding, entropy coding. `hyper` of a quality close by may be taken over; without it, the
+    analysis' own are.
 
     With `last`, the analysis is used up, which saves a copy as large as four bytes for each pixel.
     """
     model, header = analysis.model, make_header(analysis, quality)
     plane = make_plane(analysis, quality)
     gained = apply_gain(model.gains, analysis.y if last else analysis.y.copy(), plane)
+    hyper = hyper or analysis.hyper
     if hyper is None:
         symbols = _hyper_symbols(model, gained)
         hyper = Hyper(symbols, hyper_features(model.entropy, symbols))

@@ -42,7 +42,7 @@ def encode_pixels(
 
     screen is the payload of the layer that goes over them, and stands in their stead where it is whole; alpha uint8
     [h, w] (255 opaque) is coded without loss; extras are chunks of metadata, in the format's order; effort is the
-    number of steps by which latents are refined, 0..3.
+    number of steps by which latents are refined, 0..10.
 
     Raises CotamError for a quality out of range or a picture too large.
     """

@@ -151,7 +151,7 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
-    """`Image.save`: quality=1..8 (fractions allowed, default 3), guide="auto" or "none", effort=0 to 3, max_bytes=...,
+    """`Image.save`: quality=1..8 (fractions allowed, default 3), guide="auto" or "none", effort=0 to 10, max_bytes=...,
     alpha=True to keep transparency instead of flattening it onto white; others are ignored, as Pillow does."""
     _write(image, image.encoderinfo, fp)
 
@@ -192,8 +192,8 @@ def _write(source: Image.Image | bytes, options: dict[str, Any], fp: IO[bytes]) 
     quality, effort = options.get("quality", 3.0), options.get("effort", 0)
     if isinstance(quality, bool) or not isinstance(quality, Real) or not 1 <= float(quality) <= 8:
         raise ValueError(f"quality {quality!r} is not a .ctm quality; give 1 (small) to 8 (fine)")
-    if effort not in range(4):
-        raise ValueError(f"effort {effort!r} is not one of 0 (fast), 1, 2, 3")
+    if effort not in range(11):
+        raise ValueError(f"effort {effort!r} is not a whole number from 0 (fast) to 10")
     with _as_os_error():
         data = encode(
             source,

@@ -132,7 +132,7 @@ def grow_state(source: Path, run: Path, **sizes: int) -> None:
 @click.option("--limit", type=click.IntRange(1), help="Pictures of each set, spread evenly; all by default.")
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes.")
 @click.option("--state", "source", type=EXISTING, help="The model's training state.")
-@click.option("--effort", type=click.IntRange(0, 3), default=0, show_default=True, help="The encoder's.")
+@click.option("--effort", type=click.IntRange(0, 10), default=0, show_default=True, help="The encoder's.")
 @one_line_errors
 def evaluation(
     data: Path,

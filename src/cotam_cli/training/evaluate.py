@@ -65,7 +65,7 @@ def evaluate(
         limit: pictures of each set, spread evenly; None takes all.
         only: names of the codecs to compare with; None takes all.
         network: the float network that the model was exported from, to measure what the integer path costs.
-        effort: the encoder's, 0 to 3.
+        effort: the encoder's, 0 to 10.
 
     Raises:
         CotamError: a folder without pictures, a picture that cannot be read, an unknown codec.
