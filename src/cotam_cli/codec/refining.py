@@ -39,12 +39,11 @@ LEAST_CURVATURE = 12.0
 
 @dataclass(frozen=True)
 class Seen:
-    """What one coding tells. slope float32 [h, w, latents] of the distortion, in bits a symbol; values int32
-    [h, w, latents] in 1/64 of a symbol, as a decoder has them; and the trace."""
+    """What a coding tells. values int32 [h, w, latents] in 1/64 of a symbol, as a decoder has them; slope float32
+    [h, w, latents] of the distortion, in bits a symbol."""
 
-    slope: Floats
     values: Ints
-    trace: Trace
+    slope: Floats
 
 
 def analyse_finely(pixels: Pixels, quality: float, importance: MapSpec | None, effort: int) -> Analysis:
@@ -72,12 +71,12 @@ def refine(analysis: Analysis, pixels: Pixels, quality: float, steps: int) -> An
         slope = run_slope(model.slope, undo_gain(model.gains, coded.latents.y, plane), planes, original)
         slope *= weight
         slope *= regain
-        now = Seen(slope, coded.latents.y, trace)
+        now = Seen(coded.latents.y, slope)
         if before is not None:
-            _measure(before, now, resistance, change)
+            _measure(before, now, trace, resistance, change)
         before = now if steps > moves else None
         if step < moves:
-            downhill, steepness = _downhill(now, costs, analysis.y, gain)
+            downhill, steepness = _downhill(now, trace, costs, analysis.y, gain)
             if not steepness:  # nothing is coded
                 break
             length = length or LENGTHS[moves - 1] / steepness
@@ -86,12 +85,12 @@ def refine(analysis: Analysis, pixels: Pixels, quality: float, steps: int) -> An
             y = analysis.y - downhill
         else:
             curvature = (CURVATURE * TRUST + resistance) / (TRUST + change)
-            y = _exchanged(now, costs, np.maximum(curvature, LEAST_CURVATURE), analysis.y, gain)
+            y = _exchanged(now, trace, costs, np.maximum(curvature, LEAST_CURVATURE), analysis.y, gain)
         analysis = replace(analysis, y=y, hyper=coded.hyper)
     return analysis
 
 
-def _downhill(now: Seen, costs: Costs, y: Floats, gain: Floats) -> tuple[Floats, float]:
+def _downhill(now: Seen, trace: Trace, costs: Costs, y: Floats, gain: Floats) -> tuple[Floats, float]:
     """The slope of distortion and bits, level where none is coded, and its root mean square where some are.
 
     The bits that are differentiated are the mean over unit noise, as in training: the difference of the bits half a
@@ -99,12 +98,12 @@ def _downhill(now: Seen, costs: Costs, y: Floats, gain: Floats) -> tuple[Floats,
     """
     slope, count = now.slope.copy(), 0
     for row in range(len(slope)):
-        index = scale_index(now.trace.sums[row])
+        index = scale_index(trace.sums[row])
         coded = index != SKIP
         slope[row][~coded] = 0
         k = index[coded]
         gained = y[row] * (gain if gain.ndim == 1 else gain[row])
-        above = gained[coded] - now.trace.means[row][coded] * np.float32(1 / UNIT) + np.float32(0.5)
+        above = gained[coded] - trace.means[row][coded] * np.float32(1 / UNIT) + np.float32(0.5)
         low = np.clip(np.floor(above), 1 - WIDEST, WIDEST - 1).astype(np.int32)
         part = np.clip(above - low, 0, 1)
         here = costs[k, low + WIDEST]
@@ -114,23 +113,23 @@ def _downhill(now: Seen, costs: Costs, y: Floats, gain: Floats) -> tuple[Floats,
     return slope, math.sqrt(float(np.vdot(slope, slope)) / max(count, 1))
 
 
-def _measure(before: Seen, now: Seen, resistance: Floats, change: Floats) -> None:
+def _measure(before: Seen, now: Seen, trace: Trace, resistance: Floats, change: Floats) -> None:
     """Add what a step has changed: at each position [h, w] the squares of the changes in symbols, and how much steeper
     each has become for itself. Their quotient is a curvature with all that neighbours do."""
     for row in range(len(now.slope)):
-        coded = scale_index(now.trace.sums[row]) != SKIP
+        coded = scale_index(trace.sums[row]) != SKIP
         moved = (now.values[row] - before.values[row]) * (coded * np.float32(1 / UNIT))
         resistance[row] += np.einsum("pc,pc->p", moved, now.slope[row] - before.slope[row])
         change[row] += np.einsum("pc,pc->p", moved, moved)
 
 
-def _exchanged(now: Seen, costs: Costs, curvature: Floats, y: Floats, gain: Floats) -> Floats:
+def _exchanged(now: Seen, trace: Trace, costs: Costs, curvature: Floats, y: Floats, gain: Floats) -> Floats:
     """y, and at each position the one latent that gains most by it one symbol higher or lower."""
     y = y.copy()
     places = np.arange(y.shape[1])
     for row in range(len(y)):
-        index, values = scale_index(now.trace.sums[row]), now.values[row]
-        symbols = np.clip((values - now.trace.means[row]) // UNIT, 1 - WIDEST, WIDEST - 1) + WIDEST
+        index, values = scale_index(trace.sums[row]), now.values[row]
+        symbols = np.clip((values - trace.means[row]) // UNIT, 1 - WIDEST, WIDEST - 1) + WIDEST
         here, slope = costs[index, symbols], now.slope[row]
         dearer = np.stack(
             [costs[index, symbols + 1] - here + slope, costs[index, symbols - 1] - here - slope]
