@@ -103,7 +103,7 @@ def plan_screen(pixels: Pixels, quality: float) -> Screen | None:
 def _clearly_cheaper(pixels: Pixels, costs: Costs, quality: float) -> bool:
     """True where a sample of a large picture leaves no doubt that all of it is drawn, which saves most of the time."""
     side = SAMPLE // CELL
-    rows, columns = (count // side for count in costs.shape)
+    rows, columns = (length // SAMPLE for length in pixels.shape[:2])
     if rows * columns < 2 * SAMPLES**2:
         return False
     chosen = np.random.default_rng(0).permutation(rows * columns)[: SAMPLES**2]
