@@ -59,7 +59,9 @@ def test_finer_qualities_are_closer_and_larger() -> None:
     assert [len(data) for data in files] == sorted(len(data) for data in files)
 
 
-@pytest.mark.parametrize("cut", [0, 1, 5, 31, 32])  # the last rows and columns of the sample's squares may be missing
+@pytest.mark.parametrize(
+    "cut", [0, 1, 5, 31, 32]
+)  # the last rows and columns of the sample's squares may be missing
 def test_a_large_page_is_judged_by_a_sample(monkeypatch: pytest.MonkeyPatch, cut: int) -> None:
     seen = []
 
