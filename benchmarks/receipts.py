@@ -1,10 +1,11 @@
 """Does the adapter cost words? Scans are read by Tesseract in the plain picture and in that with the adapter.
 
-    python benchmarks/receipts.py PICTURES [--limit 60] [--qualities 2,2.5,3,4,5] [--json FILE] [--workers N]
+    python benchmarks/receipts.py PICTURES [--limit 60] [--side 1024] [--qualities 2,2.5,3,4,5] [--json FILE]
 
-Each picture is coded once a quality and decoded for both targets; counted are the words that are read on the original
-and still there. Prints the shares over all words, and how many more or fewer words there are with the adapter: in all,
-and at the lower half of the qualities, with one standard error from resampled pictures. JSON has each picture's.
+Each picture, scaled down where a side is longer than `side`, is coded once a quality and decoded for both targets;
+counted are the words that are read on the original and still there. Prints the shares over all words, and how many more
+or fewer words there are with the adapter: in all, and at the lower half of the qualities, with one standard error from
+resampled pictures. JSON has each picture's counts.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ TARGETS = ("human", "mllm")
 DRAWS = 2000
 
 
-def count(path: Path, qualities: list[float]) -> list[list[float]]:
+def count(path: Path, qualities: list[float], side: int) -> list[list[float]]:
     """For each target and quality, how many of the original's words are read; last, the original's alone."""
     reader = Tesseract()
-    original = np.asarray(Image.open(path).convert("RGB"))
+    picture = Image.open(path).convert("RGB")
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    original = np.asarray(picture)
     wanted = reader.answer(original)["words"].tolist()
     files = [cotam_cli.encode(original, quality=quality) for quality in qualities]
     counts: list[list[float]] = []
@@ -83,13 +86,14 @@ def main() -> None:
     parser.add_argument(
         "--qualities", type=lambda text: [float(part) for part in text.split(",")], default=[2, 2.5, 3, 4, 5]
     )
+    parser.add_argument("--side", type=int, default=1 << 16)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     options = parser.parse_args()
     paths = spread((path for path in options.pictures.iterdir() if path.suffix != ".json"), options.limit)
     os.environ.setdefault("COTAM_THREADS", "1")
     with ProcessPoolExecutor(options.workers) as pool:
-        counted = pool.map(partial(count, qualities=options.qualities), paths)
+        counted = pool.map(partial(count, qualities=options.qualities, side=options.side), paths)
         found = list(tqdm(counted, total=len(paths), desc="receipts", unit="picture"))
     if options.json:
         named = {path.name: counts for path, counts in zip(paths, found, strict=True)}
