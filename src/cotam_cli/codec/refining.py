@@ -1,8 +1,8 @@
 """Latents moved downhill before they are coded: what the analysis left on the table, at no cost to the decoder.
 
-The cost is the training's, bits + lambda x distortion, with more of structural distance in it. The distortion's slope
-comes from the synthesis run forwards and backwards (`slope.onnx`); that of the bits from the tables, for each latent by
-itself: what a change does to its neighbours' predictions is left out.
+The cost is the training's, bits + lambda x distortion (half squared error, half structural distance). The distortion's
+slope comes from the synthesis run forwards and backwards (`slope.onnx`); that of the bits from the tables, for each
+latent by itself: what a change does to its neighbours' predictions is left out.
 
 The first steps move all latents a little, so that those near the middle between two symbols go to the better one. Later
 ones change one symbol at each position by one, where a parabola foresees the greatest gain.
@@ -30,8 +30,11 @@ LENGTHS = (0.016, 0.012, 0.01)
 """Of a symbol, by the number of steps that move all latents: the root mean square by which the first one moves those
 that are coded."""
 CURVATURE = 24.0
-"""Bits a squared symbol, at least. The distortion of one latent alone has 14 to 22 at quality 2 to 7.5; the rest stands
-for neighbours that change at the same time. Where more is measured, as much weight as of one squared symbol is left."""
+"""Bits a squared symbol. The distortion of one latent alone has 14 to 22 at quality 2 to 7.5; the rest stands for
+neighbours that change at the same time."""
+TRUST = 4.0
+"""Squared symbols of changes whose measured curvature weighs as much as `CURVATURE`."""
+LEAST_CURVATURE = 12.0
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,8 @@ def refine(analysis: Analysis, pixels: Pixels, quality: float, steps: int) -> An
             downhill /= gain
             y = analysis.y - downhill
         else:
-            curvature = np.maximum((CURVATURE + resistance) / (1 + change), CURVATURE)
-            y = _exchanged(now, trace, costs, curvature, analysis.y, gain)
+            curvature = (CURVATURE * TRUST + resistance) / (TRUST + change)
+            y = _exchanged(now, trace, costs, np.maximum(curvature, LEAST_CURVATURE), analysis.y, gain)
         analysis = replace(analysis, y=y, hyper=coded.hyper)
     return analysis
 
