@@ -76,7 +76,8 @@ def refine(analysis: Analysis, pixels: Pixels, quality: float, steps: int) -> An
             _measure(before, now, trace, resistance, change)
         before = now if steps > moves else None
         if step < moves:
-            downhill, steepness = _downhill(now, trace, costs, analysis.y, gain)
+            downhill = slope if before is None else slope.copy()  # to be compared with the next step's
+            steepness = _add_bits(downhill, trace, costs, analysis.y, gain)
             if not steepness:  # nothing is coded
                 break
             length = length or LENGTHS[moves - 1] / steepness
@@ -90,13 +91,14 @@ def refine(analysis: Analysis, pixels: Pixels, quality: float, steps: int) -> An
     return analysis
 
 
-def _downhill(now: Seen, trace: Trace, costs: Costs, y: Floats, gain: Floats) -> tuple[Floats, float]:
-    """The slope of distortion and bits, level where none is coded, and its root mean square where some are.
+def _add_bits(slope: Floats, trace: Trace, costs: Costs, y: Floats, gain: Floats) -> float:
+    """Add the slope of each latent's own bits, in place, and level it where none is coded. Returns the root mean square
+    where some are.
 
     The bits that are differentiated are the mean over unit noise, as in training: the difference of the bits half a
     symbol above and below, and between symbols a straight line.
     """
-    slope, count = now.slope.copy(), 0
+    count = 0
     for row in range(len(slope)):
         index = scale_index(trace.sums[row])
         coded = index != SKIP
@@ -110,7 +112,7 @@ def _downhill(now: Seen, trace: Trace, costs: Costs, y: Floats, gain: Floats) ->
         up, down = costs[k, low + WIDEST + 1] - here, here - costs[k, low + WIDEST - 1]
         slope[row][coded] += down + part * (up - down)
         count += len(k)
-    return slope, math.sqrt(float(np.vdot(slope, slope)) / max(count, 1))
+    return math.sqrt(float(np.vdot(slope, slope)) / max(count, 1))
 
 
 def _measure(before: Seen, now: Seen, trace: Trace, resistance: Floats, change: Floats) -> None:
