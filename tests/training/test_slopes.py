@@ -9,8 +9,9 @@ pytest.importorskip("onnx", reason="the export needs ONNX")
 
 import torch
 
+from cotam_cli.codec.structure import EQUAL
 from cotam_cli.training.network import Codec, NetworkConfig, from_unit
-from cotam_cli.training.similarity import EQUAL, structural_distance
+from cotam_cli.training.similarity import structural_distance
 from cotam_cli.training.slopes import SIMILARITY, slope_graph
 
 SMALL = NetworkConfig(

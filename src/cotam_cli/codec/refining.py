@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from cotam_cli.codec.analysis import Analysis, MapSpec, Pixels, analyse, code, make_plane, pad_to
 from cotam_cli.codec.quality import float_planes, gain_curve, lambdas, regain_curve, undo_gain
+from cotam_cli.codec.structure import structure_weight
 from cotam_cli.codec.tiling import BLOCK, run_slope
 from cotam_cli.entropy.coder import Ints
 from cotam_cli.entropy.estimate import WIDEST, Costs, cost_table
@@ -26,15 +27,16 @@ from cotam_cli.entropy.tables import QUALITY_UNIT, SKIP, scale_index
 
 Floats = NDArray[np.float32]
 
-LENGTHS = (0.016, 0.012, 0.01)
+LENGTHS = (0.016, 0.012)
 """Of a symbol, by the number of steps that move all latents: the root mean square by which the first one moves those
 that are coded."""
-CURVATURE = 24.0
-"""Bits a squared symbol. The distortion of one latent alone has 14 to 22 at quality 2 to 7.5; the rest stands for
-neighbours that change at the same time."""
-TRUST = 4.0
-"""Squared symbols of changes whose measured curvature weighs as much as `CURVATURE`."""
-LEAST_CURVATURE = 12.0
+SQUARES, STRUCTURE = 16.0, 9.0
+"""Curvature of the distortion in bits a squared symbol: what squared error has, and what structural distance adds,
+times its weight beside squared error at the position (`structure_weight`)."""
+TRUST = 10.0
+"""Squared symbols of changes whose measured curvature weighs as much as the one foreseen."""
+LEAST = 0.5
+"""Share of the curvature foreseen that is kept, whatever was measured."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,9 @@ def refine(analysis: Analysis, pixels: Pixels, quality: float, steps: int) -> An
     gain, regain = gain_curve(model.gains, plane), regain_curve(model.gains, plane)
     weight = lambdas(plane / QUALITY_UNIT).astype(np.float32)[..., None]
     costs, planes = cost_table(model.entropy.tables), float_planes(plane)
-    moves = min(steps, len(LENGTHS))
+    moves = 1 if steps < 3 else 2
     length, before = 0.0, None
+    foreseen = SQUARES + STRUCTURE * structure_weight(original)
     resistance, change = np.zeros(plane.shape, np.float32), np.zeros(plane.shape, np.float32)
     for step in range(steps):
         trace = Trace.empty(analysis.y.shape)
@@ -85,8 +88,8 @@ def refine(analysis: Analysis, pixels: Pixels, quality: float, steps: int) -> An
             downhill /= gain
             y = analysis.y - downhill
         else:
-            curvature = (CURVATURE * TRUST + resistance) / (TRUST + change)
-            y = _exchanged(now, trace, costs, np.maximum(curvature, LEAST_CURVATURE), analysis.y, gain)
+            curvature = (foreseen * TRUST + resistance) / (TRUST + change)
+            y = _exchanged(now, trace, costs, np.maximum(curvature, LEAST * foreseen), analysis.y, gain)
         analysis = replace(analysis, y=y, hyper=coded.hyper)
     return analysis
 

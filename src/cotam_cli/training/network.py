@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cotam_cli.codec.quality import LAMBDAS
+from cotam_cli.codec.structure import EQUAL
 from cotam_cli.training.bits import training_bits
 from cotam_cli.training.layers import (
     BLOCK,
@@ -40,7 +41,7 @@ from cotam_cli.training.phases import (
     own_rows,
     to_phases,
 )
-from cotam_cli.training.similarity import EQUAL, structural_distance
+from cotam_cli.training.similarity import structural_distance
 
 PIXEL_SCALE = 4.0  # pixels 0..1 become -2..2: gated and residual blocks diverge on 0..255
 LAMBDA_LOW, LAMBDA_HIGH = LAMBDAS  # of loss = lambda * 255^2 * MSE + bpp, at quality 1 and 8

@@ -7,12 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales (Wang, Simoncelli, Bovik, 2003)
-WINDOW, STEP = 8, 4
-C1, C2 = 0.01**2, 0.03**2  # for pixels 0..1
-EQUAL = (
-    1280.0  # one minus MS-SSIM times this weighs like squared error of 0..255 (CompressAI's pairs of lambdas)
-)
+from cotam_cli.codec.structure import C2, WEIGHTS, WINDOW
+
+STEP = 4
+C1 = 0.01**2  # for pixels 0..1
 
 
 def structural_distance(found: Tensor, wanted: Tensor, cell: int) -> Tensor:

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 from torch import Tensor
 
+from cotam_cli.codec.structure import C2, EQUAL, WEIGHTS, WINDOW
 from cotam_cli.training.graphs import Graph, Value, image_info
 from cotam_cli.training.layers import BLOCK, LEAK, Block, lapped_klt
 from cotam_cli.training.network import PIXEL_SCALE, Synthesis
-from cotam_cli.training.similarity import C1, C2, EQUAL, STEP, WEIGHTS, WINDOW
+from cotam_cli.training.similarity import C1, STEP
 
 SIMILARITY = 0.5  # share of structural distance: that of the training
 
