@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cotam_cli.codec.analysis import Analysis, MapSpec, Pixels, analyse, code, make_plane, pad_to
-from cotam_cli.codec.quality import float_planes, gain_curve, lambdas, regain_curve, undo_gain
+from cotam_cli.codec.analysis import Analysis, Hyper, MapSpec, Pixels, analyse, code, make_plane, pad_to
+from cotam_cli.codec.quality import Plane, float_planes, gain_curve, lambdas, regain_curve, undo_gain
 from cotam_cli.codec.structure import structure_weight
 from cotam_cli.codec.tiling import BLOCK, run_slope
 from cotam_cli.entropy.coder import Ints
@@ -50,8 +50,9 @@ class Seen:
 
 def analyse_finely(pixels: Pixels, quality: float, importance: MapSpec | None, effort: int) -> Analysis:
     """`analyse`, then so many steps downhill; each takes some two and a half times as long as decoding."""
-    analysis = analyse(pixels, quality, importance)
-    return refine(analysis, pixels, quality, effort) if effort else analysis
+    if not effort:
+        return analyse(pixels, quality, importance)
+    return refine(analyse(pixels, quality, importance), pixels, quality, effort)
 
 
 def refine(analysis: Analysis, pixels: Pixels, quality: float, steps: int) -> Analysis:
@@ -61,37 +62,43 @@ def refine(analysis: Analysis, pixels: Pixels, quality: float, steps: int) -> An
     """
     model, plane = analysis.model, make_plane(analysis, quality)
     original = pad_to(pixels, plane.shape[0] * BLOCK, plane.shape[1] * BLOCK)
-    gain, regain = gain_curve(model.gains, plane), regain_curve(model.gains, plane)
-    weight = lambdas(plane / QUALITY_UNIT).astype(np.float32)[..., None]
-    costs, planes = cost_table(model.entropy.tables), float_planes(plane)
+    gain, costs = gain_curve(model.gains, plane), cost_table(model.entropy.tables)
+    foreseen = SQUARES + STRUCTURE * structure_weight(original)
     moves = 1 if steps < 3 else 2
     length, before = 0.0, None
-    foreseen = SQUARES + STRUCTURE * structure_weight(original)
     resistance, change = np.zeros(plane.shape, np.float32), np.zeros(plane.shape, np.float32)
     for step in range(steps):
-        trace = Trace.empty(analysis.y.shape)
-        coded = code(analysis, quality, trace=trace)
-        slope = run_slope(model.slope, undo_gain(model.gains, coded.latents.y, plane), planes, original)
-        slope *= weight
-        slope *= regain
-        now = Seen(coded.latents.y, slope)
+        now, trace, hyper = _look(analysis, quality, plane, original)
         if before is not None:
             _measure(before, now, trace, resistance, change)
-        before = now if steps > moves else None
         if step < moves:
-            downhill = slope if before is None else slope.copy()  # to be compared with the next step's
-            steepness = _add_bits(downhill, trace, costs, analysis.y, gain)
+            y = now.slope.copy()
+            steepness = _add_bits(y, trace, costs, analysis.y, gain)
             if not steepness:  # nothing is coded
                 break
             length = length or LENGTHS[moves - 1] / steepness
-            downhill *= np.float32(length)
-            downhill /= gain
-            y = analysis.y - downhill
+            y *= np.float32(length)
+            y /= gain
+            np.subtract(analysis.y, y, out=y)
         else:
             curvature = (foreseen * TRUST + resistance) / (TRUST + change)
             y = _exchanged(now, trace, costs, np.maximum(curvature, LEAST * foreseen), analysis.y, gain)
-        analysis = replace(analysis, y=y, hyper=coded.hyper)
+        before = now if steps > moves else None
+        analysis = replace(analysis, y=y, hyper=hyper)
+        del now, trace, y  # hundreds of megabytes of a large picture
     return analysis
+
+
+def _look(analysis: Analysis, quality: float, plane: Plane, original: Pixels) -> tuple[Seen, Trace, Hyper]:
+    """Code once, and ask for the slope."""
+    model = analysis.model
+    trace = Trace.empty(analysis.y.shape)
+    coded = code(analysis, quality, trace=trace)
+    latents = undo_gain(model.gains, coded.latents.y, plane)
+    slope = run_slope(model.slope, latents, float_planes(plane), original)
+    slope *= lambdas(plane / QUALITY_UNIT).astype(np.float32)[..., None]
+    slope *= regain_curve(model.gains, plane)
+    return Seen(coded.latents.y, slope), trace, coded.hyper
 
 
 def _add_bits(slope: Floats, trace: Trace, costs: Costs, y: Floats, gain: Floats) -> float:
